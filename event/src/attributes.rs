@@ -1,0 +1,75 @@
+//! The compact buffer that holds an event's attributes.
+//!
+//! ```text
+//! buffer    = specversion entry*                       specversion: 0 = "1.0", 1 = "0.3"
+//! entry     = kind nameLength valueLength name value   kind u8, nameLength u8, valueLength u16 little endian
+//! ```
+//!
+//! The first three entries are `id`, `source` and `type`; the others follow as received. The same bytes are what a log
+//! record holds.
+
+use bytes::Bytes;
+
+use crate::event::{Attribute, Kind, SpecVersion, Value};
+
+pub(crate) const ENTRY_HEADER_BYTES: usize = 4;
+
+pub(crate) fn push_entry(buffer: &mut Vec<u8>, name: &str, value: &str, kind: Kind) {
+    debug_assert!(name.len() <= crate::limits::ATTRIBUTE_NAME_BYTES_MAX);
+    debug_assert!(value.len() <= crate::limits::ATTRIBUTE_VALUE_BYTES_MAX);
+    buffer.push(kind as u8);
+    buffer.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+    buffer.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.extend_from_slice(value.as_bytes());
+}
+
+/// Walks the entries of a buffer; ends at the first that is not whole, so that a damaged buffer is short and not a panic.
+#[derive(Debug, Clone)]
+pub(crate) struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Entries<'a> {
+    pub(crate) fn new(buffer: &'a [u8]) -> Self {
+        Self { rest: buffer.get(1..).unwrap_or_default() }
+    }
+
+    /// What is left unread: empty after the walk of an intact buffer.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Attribute<'a>;
+
+    fn next(&mut self) -> Option<Attribute<'a>> {
+        let (header, rest) = self.rest.split_at_checked(ENTRY_HEADER_BYTES)?;
+        let kind = Kind::from_byte(header[0])?;
+        let (name, rest) = rest.split_at_checked(usize::from(header[1]))?;
+        let (text, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([header[2], header[3]])))?;
+        let attribute = Attribute {
+            name: std::str::from_utf8(name).ok()?,
+            value: Value { text: std::str::from_utf8(text).ok()?, kind },
+        };
+        self.rest = rest;
+        Some(attribute)
+    }
+}
+
+/// Whether `buffer` is a whole attribute buffer: known version, whole entries, the required three in front.
+pub(crate) fn is_intact(buffer: &Bytes) -> bool {
+    let Some(&version) = buffer.first() else { return false };
+    if SpecVersion::from_byte(version).is_none() {
+        return false;
+    }
+    let mut entries = Entries::new(buffer);
+    let required =
+        ["id", "source", "type"].iter().all(|name| entries.next().is_some_and(|a| a.name == *name));
+    if !required {
+        return false;
+    }
+    entries.by_ref().for_each(drop);
+    entries.rest().is_empty()
+}

@@ -1,0 +1,43 @@
+//! Why something is not an event.
+
+use crate::limits;
+
+/// Why bytes or attributes do not make a CloudEvent. Each names the attribute and the rule (CloudEvents spec 1.0.2, section 2
+/// and 3); the text is what a producer sees in the refusal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// A required attribute is not there.
+    #[error("attribute `{0}` is missing; every CloudEvent needs `specversion`, `id`, `source` and `type`")]
+    Missing(&'static str),
+    /// An attribute that must not be empty is.
+    #[error("attribute `{0}` is empty; it must be a non-empty string")]
+    Empty(String),
+    /// A `specversion` that is neither 1.0 nor 0.3.
+    #[error("specversion `{0}` is not supported; send `1.0` or `0.3`")]
+    SpecVersion(String),
+    /// A name outside `[a-z0-9]+`.
+    #[error("attribute name `{0}` is not valid; names consist of lower-case letters and digits")]
+    Name(String),
+    /// The same attribute twice.
+    #[error("attribute `{0}` is given twice")]
+    Duplicate(String),
+    /// A value that breaks the rule of its attribute.
+    #[error("attribute `{name}` is not valid: {rule}")]
+    Value {
+        /// The attribute.
+        name: String,
+        /// The rule it breaks, as a phrase.
+        rule: &'static str,
+    },
+    /// Too many attributes.
+    #[error("the event has more than {} attributes", limits::ATTRIBUTES_MAX)]
+    TooManyAttributes,
+    /// Attributes that are too large.
+    #[error(
+        "attribute `{0}` is too large; a value has at most {value} bytes, all attributes together {all}",
+        value = limits::ATTRIBUTE_VALUE_BYTES_MAX,
+        all = limits::ATTRIBUTES_BYTES_MAX
+    )]
+    TooLarge(String),
+}

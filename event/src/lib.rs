@@ -1,0 +1,22 @@
+//! What an event is: a CloudEvent as bytes.
+//!
+//! An [`Event`] keeps its attributes as *received text* in one compact buffer and its data as one shared [`bytes::Bytes`];
+//! nothing is rewritten on the way from socket to log to socket. A [`Record`] is an event and its [`Envelope`]: what
+//! Pelton must remember about it (key, time, trace, hops, origin).
+//!
+//! No input makes this crate panic.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod attributes;
+mod error;
+mod event;
+pub mod limits;
+mod record;
+mod timestamp;
+mod validate;
+
+pub use error::EventError;
+pub use event::{Attribute, Event, EventBuilder, Kind, SpecVersion, Value};
+pub use record::{DeadLetterReason, Envelope, Origin, Record, RecordError, Step, TraceContext};
+pub use timestamp::Timestamp;

@@ -1,0 +1,15 @@
+//! Every limit of an event, named and in one place. Each is checked where events are built, so that a record in the log
+//! never exceeds them.
+
+/// Attributes of one event, required ones included.
+pub const ATTRIBUTES_MAX: usize = 64;
+/// Bytes of an attribute name.
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 255;
+/// Bytes of an attribute value (its UTF-8 text).
+pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of all attributes together.
+pub const ATTRIBUTES_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of `traceparent` and `tracestate` that are carried; longer trace state is dropped, as W3C Trace Context allows.
+pub const TRACE_STATE_BYTES_MAX: usize = 512;
+/// Hops an event may take through replies before it counts as a loop (`knativebrokerttl`).
+pub const HOPS_DEFAULT: u8 = 32;
