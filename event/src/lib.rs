@@ -18,5 +18,5 @@ mod validate;
 
 pub use error::EventError;
 pub use event::{Attribute, Event, EventBuilder, Kind, SpecVersion, Value};
-pub use record::{DeadLetterReason, Envelope, Origin, Record, RecordError, Step, TraceContext};
+pub use record::{DeadLetterReason, Envelope, Failure, Origin, Record, RecordError, Step, TraceContext};
 pub use timestamp::Timestamp;

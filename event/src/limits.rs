@@ -13,3 +13,5 @@ pub const ATTRIBUTES_BYTES_MAX: usize = 128 * 1024;
 pub const TRACE_STATE_BYTES_MAX: usize = 512;
 /// Hops an event may take through replies before it counts as a loop (`knativebrokerttl`).
 pub const HOPS_DEFAULT: u8 = 32;
+/// Bytes of a failed response that a dead letter carries (`knativeerrordata`, as in Knative's Kafka broker).
+pub const FAILURE_BODY_BYTES_MAX: usize = 1024;

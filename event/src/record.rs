@@ -71,19 +71,15 @@ pub enum Step {
         attempts: u32,
         /// When the next is due.
         due: Timestamp,
+        /// Set once the subscriber's attempts are spent: the attempts counted here go to the dead letter sink.
+        failure: Option<Box<Failure>>,
     },
     /// Nobody took the event; it is kept for the operator.
     DeadLetter {
-        /// Why.
-        reason: DeadLetterReason,
-        /// Attempts made.
+        /// Attempts made, those to the dead letter sink included.
         attempts: u32,
-        /// The destination that failed.
-        destination: Box<str>,
-        /// Its last HTTP status, 0 without a response.
-        status: u16,
-        /// What went wrong, for people.
-        message: Box<str>,
+        /// Why the subscriber's delivery failed.
+        failure: Box<Failure>,
     },
     /// The dead letter at `of` in the same partition of the dead-letter topic is closed (replayed or discarded). No event.
     Discarded {
@@ -99,6 +95,21 @@ pub enum Step {
         /// First offset that is no longer delivered.
         to: u64,
     },
+}
+
+/// Why a delivery failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of failure.
+    pub reason: DeadLetterReason,
+    /// The destination that failed.
+    pub destination: Box<str>,
+    /// Its last HTTP status, 0 without a response.
+    pub status: u16,
+    /// What went wrong, for people.
+    pub message: Box<str>,
+    /// The first bytes of the last response body (`knativeerrordata`), at most [`crate::limits::FAILURE_BODY_BYTES_MAX`].
+    pub body: Bytes,
 }
 
 /// Why an event became a dead letter.

@@ -1,0 +1,96 @@
+//! All resources at one moment, and what changed between two.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::broker::Broker;
+use crate::name::{Kind, NamespacedName};
+use crate::trigger::Trigger;
+
+/// All resources at one moment. What control decides reaches a role as `watch::Receiver<Arc<Snapshot>>`, nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Grows with each change.
+    pub generation: u64,
+    /// The brokers.
+    pub brokers: BTreeMap<NamespacedName, Arc<Broker>>,
+    /// The triggers.
+    pub triggers: BTreeMap<NamespacedName, Arc<Trigger>>,
+    /// What is wrong with the sources of the resources; the last good state of what is wrong stays in force.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that is wrong, or worth knowing, in a source of resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The stable code (`docs/errors/`).
+    pub code: &'static str,
+    /// The file and line, where it comes from a file (`triggers.yaml:12`).
+    pub place: String,
+    /// The resource it concerns, as far as known.
+    pub resource: Option<(Kind, NamespacedName)>,
+    /// The field (`spec.delivery.timeout`); empty where none is concerned.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// How bad a [`Problem`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is lost by it: a field that is not served, a kind that is skipped.
+    Warning,
+    /// The document is not in force.
+    Error,
+}
+
+/// What happened to a resource between two snapshots.
+#[derive(Debug, Clone)]
+pub enum Change<T> {
+    /// It is new.
+    Added(Arc<T>),
+    /// It is another value now.
+    Changed {
+        /// The value before.
+        before: Arc<T>,
+        /// The value now.
+        after: Arc<T>,
+    },
+    /// It is gone.
+    Removed(Arc<T>),
+}
+
+/// What changed between two snapshots. Equal `Arc`s are equal values, so an unchanged resource costs one comparison.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotDiff {
+    /// Changes of brokers.
+    pub brokers: Vec<Change<Broker>>,
+    /// Changes of triggers.
+    pub triggers: Vec<Change<Trigger>>,
+}
+
+impl Snapshot {
+    /// What changed from `before` to `self`. A resource whose `Arc` is the same is unchanged.
+    #[must_use]
+    pub fn diff(&self, before: &Self) -> SnapshotDiff {
+        SnapshotDiff {
+            brokers: diff(&before.brokers, &self.brokers),
+            triggers: diff(&before.triggers, &self.triggers),
+        }
+    }
+}
+
+fn diff<T>(
+    before: &BTreeMap<NamespacedName, Arc<T>>,
+    after: &BTreeMap<NamespacedName, Arc<T>>,
+) -> Vec<Change<T>> {
+    let removed = before.iter().filter(|(name, _)| !after.contains_key(*name)).map(|(_, old)| Change::Removed(old.clone()));
+    let others = after.iter().filter_map(|(name, new)| match before.get(name) {
+        None => Some(Change::Added(new.clone())),
+        Some(old) if Arc::ptr_eq(old, new) => None,
+        Some(old) => Some(Change::Changed { before: old.clone(), after: new.clone() }),
+    });
+    removed.chain(others).collect()
+}
