@@ -30,6 +30,19 @@ pub(crate) struct Entries<'a> {
     rest: &'a [u8],
 }
 
+/// An entry whose bytes are not yet known to be text: looking one up by name checks only the one that is found.
+struct RawEntry<'a> {
+    kind: Kind,
+    name: &'a [u8],
+    value: &'a [u8],
+}
+
+impl<'a> RawEntry<'a> {
+    fn value(&self) -> Option<Value<'a>> {
+        Some(Value { text: std::str::from_utf8(self.value).ok()?, kind: self.kind })
+    }
+}
+
 impl<'a> Entries<'a> {
     pub(crate) fn new(buffer: &'a [u8]) -> Self {
         Self { rest: buffer.get(1..).unwrap_or_default() }
@@ -39,22 +52,39 @@ impl<'a> Entries<'a> {
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
+
+    /// The value of the next entry called `name`.
+    pub(crate) fn value_of(mut self, name: &str) -> Option<Value<'a>> {
+        std::iter::from_fn(|| self.next_raw()).find(|entry| entry.name == name.as_bytes())?.value()
+    }
+
+    /// The value of the entry `index` further on.
+    pub(crate) fn value_at(mut self, index: usize) -> Option<Value<'a>> {
+        std::iter::from_fn(|| self.next_raw()).nth(index)?.value()
+    }
+
+    fn next_raw(&mut self) -> Option<RawEntry<'a>> {
+        let (header, rest) = self.rest.split_at_checked(ENTRY_HEADER_BYTES)?;
+        let kind = Kind::from_byte(header[0])?;
+        let (name, rest) = rest.split_at_checked(usize::from(header[1]))?;
+        let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([header[2], header[3]])))?;
+        self.rest = rest;
+        Some(RawEntry { kind, name, value })
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
     type Item = Attribute<'a>;
 
     fn next(&mut self) -> Option<Attribute<'a>> {
-        let (header, rest) = self.rest.split_at_checked(ENTRY_HEADER_BYTES)?;
-        let kind = Kind::from_byte(header[0])?;
-        let (name, rest) = rest.split_at_checked(usize::from(header[1]))?;
-        let (text, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([header[2], header[3]])))?;
-        let attribute = Attribute {
-            name: std::str::from_utf8(name).ok()?,
-            value: Value { text: std::str::from_utf8(text).ok()?, kind },
-        };
-        self.rest = rest;
-        Some(attribute)
+        let before = self.rest;
+        let attribute = self.next_raw().and_then(|entry| {
+            Some(Attribute { name: std::str::from_utf8(entry.name).ok()?, value: entry.value()? })
+        });
+        if attribute.is_none() {
+            self.rest = before;
+        }
+        attribute
     }
 }
 

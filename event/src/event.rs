@@ -137,7 +137,7 @@ impl Event {
     }
 
     fn required(&self, index: usize) -> &str {
-        self.attributes().nth(index).map_or("", |attribute| attribute.value.text)
+        Entries::new(&self.attributes).value_at(index).map_or("", |value| value.text)
     }
 
     /// All attributes but `specversion`: `id`, `source`, `type`, then the others as received.
@@ -151,7 +151,7 @@ impl Event {
         if name == "specversion" {
             return Some(Value { text: self.spec_version().as_str(), kind: Kind::String });
         }
-        self.attributes().find(|attribute| attribute.name == name).map(|attribute| attribute.value)
+        Entries::new(&self.attributes).value_of(name)
     }
 
     /// The data. Absent data differs from empty data.
@@ -164,6 +164,13 @@ impl Event {
     #[must_use]
     pub fn data_content_type(&self) -> Option<&str> {
         self.attribute("datacontenttype").map(|value| value.text)
+    }
+
+    /// The `partitionkey` (CloudEvents partitioning extension), if given and not empty; a slice of the attribute buffer.
+    #[must_use]
+    pub fn partition_key(&self) -> Option<Bytes> {
+        let key = self.attribute("partitionkey")?.text;
+        (!key.is_empty()).then(|| self.attributes.slice_ref(key.as_bytes()))
     }
 
     /// Bytes of attributes and data together.
@@ -249,7 +256,7 @@ impl<'a> EventBuilder<'a> {
         kind: Kind,
     ) -> Result<(), EventError> {
         let (name, value) = (name.into(), value.into());
-        crate::validate::attribute(self.version, &name, &value)?;
+        crate::validate::attribute(self.version, &name, &value, kind)?;
         if let Some(index) = REQUIRED.iter().position(|required| *required == name) {
             if self.required[index].is_some() {
                 return Err(EventError::Duplicate(name.into_owned()));

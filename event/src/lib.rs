@@ -14,9 +14,11 @@ mod event;
 pub mod limits;
 mod record;
 mod timestamp;
+mod trace;
 mod validate;
 
 pub use error::EventError;
 pub use event::{Attribute, Event, EventBuilder, Kind, SpecVersion, Value};
-pub use record::{DeadLetterReason, Envelope, Failure, Origin, Record, RecordError, Step, TraceContext};
+pub use record::{DeadLetterReason, Envelope, Failure, Origin, Record, RecordError, Step};
 pub use timestamp::Timestamp;
+pub use trace::TraceContext;

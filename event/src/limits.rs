@@ -9,7 +9,9 @@ pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 255;
 pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of all attributes together.
 pub const ATTRIBUTES_BYTES_MAX: usize = 128 * 1024;
-/// Bytes of `traceparent` and `tracestate` that are carried; longer trace state is dropped, as W3C Trace Context allows.
+/// Bytes of a `traceparent`; version 00 has 55, later versions may go on.
+pub const TRACE_PARENT_BYTES_MAX: usize = 256;
+/// Bytes of a `tracestate` that are carried; a longer one is dropped, as W3C Trace Context allows.
 pub const TRACE_STATE_BYTES_MAX: usize = 512;
 /// Hops an event may take through replies before it counts as a loop (`knativebrokerttl`).
 pub const HOPS_DEFAULT: u8 = 32;

@@ -1,0 +1,97 @@
+//! W3C Trace Context as an event carries it: two header values, kept as received.
+
+use crate::event::Event;
+use crate::limits;
+
+/// W3C Trace Context as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The `traceparent` header.
+    pub parent: Box<str>,
+    /// The `tracestate` header; empty if there was none.
+    pub state: Box<str>,
+}
+
+impl TraceContext {
+    /// The context of the two values, or `None` when `parent` is no valid `traceparent`: a receiver then starts a new
+    /// trace (W3C Trace Context, section 3.2). A `state` that is too long or not visible ASCII is dropped, as section 3.3
+    /// allows.
+    #[must_use]
+    pub fn parse(parent: &str, state: &str) -> Option<Self> {
+        let parent = parent.trim_ascii();
+        if !is_traceparent(parent.as_bytes()) {
+            return None;
+        }
+        let state = state.trim_ascii();
+        let visible = state.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+        let state = if visible && state.len() <= limits::TRACE_STATE_BYTES_MAX { state } else { "" };
+        Some(Self { parent: parent.into(), state: state.into() })
+    }
+
+    /// The context in the attributes `traceparent` and `tracestate` (CloudEvents distributed tracing extension).
+    #[must_use]
+    pub fn of_event(event: &Event) -> Option<Self> {
+        let parent = event.attribute("traceparent")?;
+        Self::parse(parent.text, event.attribute("tracestate").map_or("", |value| value.text))
+    }
+}
+
+/// `version "-" trace-id "-" parent-id "-" flags`, all lower-case hex, neither id all zero; versions after `00` may go on
+/// with `-…`.
+fn is_traceparent(text: &[u8]) -> bool {
+    const LENGTH: usize = 55;
+    let Some((head, tail)) = text.split_at_checked(LENGTH) else { return false };
+    let hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let some = |part: &[u8]| part.iter().any(|byte| *byte != b'0');
+    let (version, trace_id, parent_id, flags) = (&head[..2], &head[3..35], &head[36..52], &head[53..]);
+    let dashes = head[2] == b'-' && head[35] == b'-' && head[52] == b'-';
+    let end = tail.is_empty()
+        || (version != b"00" && tail[0] == b'-' && text.len() <= limits::TRACE_PARENT_BYTES_MAX);
+    dashes
+        && end
+        && [version, trace_id, parent_id, flags].into_iter().all(hex)
+        && version != b"ff"
+        && some(trace_id)
+        && some(parent_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_valid_context_is_kept_as_received() {
+        let context = TraceContext::parse(PARENT, "vendor=a, other=b").unwrap();
+        assert_eq!((&*context.parent, &*context.state), (PARENT, "vendor=a, other=b"));
+        assert!(
+            TraceContext::parse("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", "").is_some()
+        );
+    }
+
+    #[test]
+    fn an_invalid_parent_starts_a_new_trace() {
+        for parent in [
+            "",
+            "00",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "00_0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01x",
+            "00-0af7651916cd43dd8448eb211c80319é-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(TraceContext::parse(parent, ""), None, "{parent}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_too_long_is_dropped_and_the_parent_stays() {
+        let context = TraceContext::parse(PARENT, &"a".repeat(limits::TRACE_STATE_BYTES_MAX + 1)).unwrap();
+        assert_eq!((&*context.parent, &*context.state), (PARENT, ""));
+    }
+}
