@@ -1,1 +1,11 @@
-//! See the description in Cargo.toml.
+//! From the log to the subscribers: read once, select, lane, deliver, judge, settle.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod admission;
+mod deliver;
+#[cfg(test)]
+mod testing;
+mod topics;
+
+pub use deliver::{BrokerSender, Senders};

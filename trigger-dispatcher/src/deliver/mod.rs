@@ -1,0 +1,34 @@
+//! The way of one attempt: a place on a replica where it needs one, then the sender of its destination.
+
+mod attempt;
+mod broker;
+mod retry_after;
+
+pub use broker::BrokerSender;
+
+pub(crate) use attempt::{Attempt, Ended};
+
+use std::sync::Arc;
+
+use pelton_resources::Destination;
+use pelton_resources::contracts::Sender;
+
+/// The sender of each kind of destination.
+#[derive(Debug, Clone)]
+pub struct Senders {
+    /// For URLs and for the replicas of Services.
+    pub http: Arc<dyn Sender>,
+    /// For other brokers of this Pelton.
+    pub broker: Arc<dyn Sender>,
+}
+
+impl Senders {
+    /// The sender for `destination`.
+    #[must_use]
+    pub fn of(&self, destination: &Destination) -> &Arc<dyn Sender> {
+        match destination {
+            Destination::Uri(_) | Destination::Service { .. } => &self.http,
+            Destination::Broker(_) => &self.broker,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Fakes and short ways to values that the tests of this crate share.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use pelton_event::{Event, EventBuilder, Kind, SpecVersion};
+use pelton_resources::contracts::{Delivery, NoSlot, Outcome, Response, Sender, Slot, Slots};
+use pelton_resources::NamespacedName;
+use tokio::sync::Semaphore;
+
+/// A small event with id `id`.
+pub(crate) fn event(id: &str) -> Event {
+    event_with(id, &[])
+}
+
+/// A small event with more attributes.
+pub(crate) fn event_with(id: &str, attributes: &[(&str, &str)]) -> Event {
+    let mut builder = EventBuilder::new(SpecVersion::V1_0);
+    for (name, value) in [("id", id), ("source", "/tests"), ("type", "test")].iter().chain(attributes) {
+        builder.attribute(*name, *value, Kind::String).unwrap();
+    }
+    builder.build(Some(Bytes::from_static(b"data"))).unwrap()
+}
+
+/// A response without body or reply.
+pub(crate) fn response(status: u16) -> Outcome {
+    Outcome::Response(Response { status, retry_after: None, reply: Ok(None), body: Bytes::new() })
+}
+
+/// The key under which a fake sender files a delivery: destination and event id.
+pub(crate) type Answer = Box<dyn Fn(&Delivery) -> Outcome + Send + Sync>;
+
+/// A sender that keeps what it is given and answers as told.
+pub(crate) struct FakeSender {
+    /// Every delivery, in the order in which it was given.
+    pub(crate) sent: Mutex<Vec<Delivery>>,
+    /// Each answer takes a permit; there are plenty unless a test takes them away.
+    pub(crate) gate: Semaphore,
+    answer: Answer,
+}
+
+impl std::fmt::Debug for FakeSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FakeSender")
+    }
+}
+
+impl FakeSender {
+    /// Answers at once what `answer` says.
+    pub(crate) fn new(answer: impl Fn(&Delivery) -> Outcome + Send + Sync + 'static) -> Arc<Self> {
+        let gate = Semaphore::new(Semaphore::MAX_PERMITS);
+        Arc::new(Self { sent: Mutex::default(), gate, answer: Box::new(answer) })
+    }
+
+    /// Answers what `answer` says, but only as many times as the test adds permits to the gate.
+    pub(crate) fn gated(answer: impl Fn(&Delivery) -> Outcome + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { sent: Mutex::default(), gate: Semaphore::new(0), answer: Box::new(answer) })
+    }
+
+    /// Answers `statuses` one after the other, the last for ever.
+    pub(crate) fn statuses(statuses: &[u16]) -> Arc<Self> {
+        let rest: Mutex<VecDeque<u16>> = Mutex::new(statuses.iter().copied().collect());
+        Self::new(move |_| {
+            let mut rest = rest.lock().unwrap();
+            let status = if rest.len() > 1 { rest.pop_front() } else { rest.front().copied() };
+            response(status.unwrap_or(204))
+        })
+    }
+
+    /// Destination and id of every delivery so far.
+    pub(crate) fn log(&self) -> Vec<(String, String)> {
+        let sent = self.sent.lock().unwrap();
+        sent.iter().map(|d| (d.destination.to_string(), d.event.id().to_owned())).collect()
+    }
+
+    /// Ids of the deliveries so far.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.log().into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+impl Sender for FakeSender {
+    fn send(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Vec<Outcome>> {
+        Box::pin(async move {
+            let mut outcomes = Vec::new();
+            for delivery in deliveries {
+                self.sent.lock().unwrap().push(delivery.clone());
+                self.gate.acquire().await.unwrap().forget();
+                outcomes.push((self.answer)(&delivery));
+            }
+            outcomes
+        })
+    }
+}
+
+/// Grants places one permit at a time.
+#[derive(Debug)]
+pub(crate) struct FakeSlots {
+    /// Free places.
+    pub(crate) places: Arc<Semaphore>,
+    /// The services that were asked for, in order.
+    pub(crate) asked: Mutex<Vec<NamespacedName>>,
+    /// Answered instead of a place.
+    pub(crate) refuse: Mutex<Option<NoSlot>>,
+}
+
+impl FakeSlots {
+    /// `places` free places on the replica `127.0.0.1:9`.
+    pub(crate) fn with(places: usize) -> Arc<Self> {
+        let places = Arc::new(Semaphore::new(places));
+        Arc::new(Self { places, asked: Mutex::default(), refuse: Mutex::default() })
+    }
+}
+
+impl Slots for FakeSlots {
+    fn acquire<'a>(&'a self, service: &'a NamespacedName) -> BoxFuture<'a, Result<Slot, NoSlot>> {
+        Box::pin(async move {
+            self.asked.lock().unwrap().push(service.clone());
+            if let Some(none) = self.refuse.lock().unwrap().clone() {
+                return Err(none);
+            }
+            let place = self.places.clone().acquire_owned().await.unwrap();
+            Ok(Slot::new("127.0.0.1:9", place))
+        })
+    }
+}
