@@ -1,0 +1,122 @@
+//! Sends events and remembers which were accepted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use hyper::{Method, StatusCode};
+
+use crate::http::Connection;
+
+/// What a producer knows about the events it sent.
+#[derive(Debug, Clone, Default)]
+pub struct Sent {
+    /// Answered 202, in the order of the answers on each connection.
+    pub accepted: Vec<Message>,
+    /// Sent without an answer: whether Pelton has it is not known.
+    pub unknown: Vec<Message>,
+    /// Answered otherwise: status and how often.
+    pub refused: std::collections::BTreeMap<u16, u64>,
+}
+
+impl Sent {
+    fn join(&mut self, other: Self) {
+        self.accepted.extend(other.accepted);
+        self.unknown.extend(other.unknown);
+        for (status, count) in other.refused {
+            *self.refused.entry(status).or_default() += count;
+        }
+    }
+}
+
+/// An event of the account book.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Message {
+    /// The key (`partitionkey`): one per connection and lane of it.
+    pub key: String,
+    /// The number of the event within its key.
+    pub number: u64,
+}
+
+impl Message {
+    /// The event's `id`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.key, self.number)
+    }
+
+    /// Reads an `id` back.
+    #[must_use]
+    pub fn parse(id: &str) -> Option<Self> {
+        let (key, number) = id.rsplit_once('-')?;
+        Some(Self { key: key.to_owned(), number: number.parse().ok()? })
+    }
+}
+
+/// A load of events on several connections.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// The broker, as `namespace/name`.
+    pub broker: String,
+    /// The `type` of the events.
+    pub event_type: String,
+    /// Connections, each with keys of its own, each sending one event after the other.
+    pub connections: usize,
+    /// Keys of each connection.
+    pub keys: usize,
+    /// Names the load, so that two loads of one test differ in their keys.
+    pub name: String,
+    /// Ends when this many events were accepted, over all connections.
+    pub accepted_max: u64,
+}
+
+impl Load {
+    /// Sends until enough is accepted, `stop` is set, or the server is gone.
+    pub async fn run(&self, address: SocketAddr, stop: Arc<AtomicBool>) -> Sent {
+        let accepted = Arc::new(AtomicU64::new(0));
+        let connections: Vec<_> = (0..self.connections)
+            .map(|index| {
+                let (load, stop, accepted) = (self.clone(), stop.clone(), accepted.clone());
+                tokio::spawn(async move { load.connection(index, address, &stop, &accepted).await })
+            })
+            .collect();
+        let mut sent = Sent::default();
+        for connection in connections {
+            sent.join(connection.await.expect("a connection does not panic"));
+        }
+        sent
+    }
+
+    async fn connection(&self, index: usize, address: SocketAddr, stop: &AtomicBool, accepted: &AtomicU64) -> Sent {
+        let mut sent = Sent::default();
+        let Ok(mut connection) = Connection::open(address).await else { return sent };
+        let path = format!("/{}", self.broker);
+        let mut numbers = vec![0_u64; self.keys];
+        while !stop.load(Ordering::Relaxed) && accepted.load(Ordering::Relaxed) < self.accepted_max {
+            let lane = fastrand::usize(..self.keys);
+            let message = Message { key: format!("{}-{index}-{lane}", self.name), number: numbers[lane] };
+            let id = message.id();
+            let headers = [
+                ("ce-specversion", "1.0"),
+                ("ce-id", id.as_str()),
+                ("ce-source", "/test"),
+                ("ce-type", self.event_type.as_str()),
+                ("ce-partitionkey", message.key.as_str()),
+                ("content-type", "application/json"),
+            ];
+            match connection.request(Method::POST, &path, &headers, r#"{"some":"data"}"#).await {
+                Ok(answer) if answer.status == StatusCode::ACCEPTED => {
+                    numbers[lane] += 1;
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    sent.accepted.push(message);
+                }
+                Ok(answer) => *sent.refused.entry(answer.status.as_u16()).or_default() += 1,
+                Err(_) => {
+                    sent.unknown.push(message);
+                    return sent;
+                }
+            }
+        }
+        sent
+    }
+}
