@@ -91,7 +91,10 @@ pub async fn request(
     body: impl Into<Bytes>,
 ) -> Answer {
     let mut connection = Connection::open(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-    connection.request(method, path, headers, body).await.unwrap_or_else(|error| panic!("{address}{path}: {error}"))
+    connection
+        .request(method, path, headers, body)
+        .await
+        .unwrap_or_else(|error| panic!("{address}{path}: {error}"))
 }
 
 /// A GET on a connection of its own.

@@ -1,8 +1,6 @@
 //! The harness of the tests that run the real binary: start and kill Pelton, play subscribers, send events, and keep the
 //! account book in which every event must come to its end.
 
-#![allow(clippy::missing_panics_doc, clippy::unwrap_used, clippy::print_stderr, reason = "a test harness panics where a test fails")]
-
 pub mod account;
 pub mod http;
 pub mod pelton;

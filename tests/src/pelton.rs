@@ -76,14 +76,17 @@ impl Site {
         for listener in ["--ingress", "--admin"] {
             command.args([listener, "127.0.0.1:0"]);
         }
-        command.env("PELTON__LOG_OUTPUT__FORMAT", "json").envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+            .env("PELTON__LOG_OUTPUT__FORMAT", "json")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
 
     /// Starts Pelton and waits until it is ready.
     pub async fn start(&self) -> Pelton {
-        let mut child = self.command().spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        let mut child =
+            self.command().spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
         tokio::spawn(collect(stderr, log.clone()));
@@ -175,7 +178,12 @@ impl Pelton {
     /// A GET of the admin API as JSON.
     pub async fn api(&self, path: &str) -> serde_json::Value {
         let answer = http::get(self.admin, path).await;
-        assert!(answer.status.is_success(), "{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        assert!(
+            answer.status.is_success(),
+            "{path}: {} {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        );
         answer.json()
     }
 

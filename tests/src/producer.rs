@@ -87,7 +87,13 @@ impl Load {
         sent
     }
 
-    async fn connection(&self, index: usize, address: SocketAddr, stop: &AtomicBool, accepted: &AtomicU64) -> Sent {
+    async fn connection(
+        &self,
+        index: usize,
+        address: SocketAddr,
+        stop: &AtomicBool,
+        accepted: &AtomicU64,
+    ) -> Sent {
         let mut sent = Sent::default();
         let Ok(mut connection) = Connection::open(address).await else { return sent };
         let path = format!("/{}", self.broker);

@@ -15,8 +15,17 @@ fn codes(text: &str) -> BTreeSet<String> {
 }
 
 fn shipped_sources() -> Vec<std::path::PathBuf> {
-    let crates =
-        ["event", "runtime", "filter", "event-log", "resources", "broker", "trigger-dispatcher", "control", "cli"];
+    let crates = [
+        "event",
+        "runtime",
+        "filter",
+        "event-log",
+        "resources",
+        "broker",
+        "trigger-dispatcher",
+        "control",
+        "cli",
+    ];
     crates.iter().flat_map(|name| files(&root().join(name).join("src"), &["rs"])).collect()
 }
 
@@ -55,10 +64,13 @@ fn every_metric_has_a_row_and_every_row_a_metric() {
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     for path in shipped_sources() {
         for literal in read(&path).split('"').skip(1).step_by(2) {
-            let plain = literal.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-            let metric = ["_total", "_seconds", "_bytes", "_events", "_requests", "_deliveries", "_ready", "_info"]
-                .iter()
-                .any(|unit| literal.ends_with(unit));
+            let plain = literal
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            let metric =
+                ["_total", "_seconds", "_bytes", "_events", "_requests", "_deliveries", "_ready", "_info"]
+                    .iter()
+                    .any(|unit| literal.ends_with(unit));
             if plain && metric && literal.starts_with("pelton_") {
                 names.insert(literal.to_owned(), shown(&path));
             }

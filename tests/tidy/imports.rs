@@ -12,7 +12,10 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("broker", &["event", "event-log", "resources", "runtime"]),
     ("trigger-dispatcher", &["event", "filter", "event-log", "resources", "runtime"]),
     ("control", &["event", "filter", "resources", "event-log", "runtime"]),
-    ("cli", &["event", "runtime", "filter", "event-log", "resources", "broker", "trigger-dispatcher", "control"]),
+    (
+        "cli",
+        &["event", "runtime", "filter", "event-log", "resources", "broker", "trigger-dispatcher", "control"],
+    ),
 ];
 
 #[test]
