@@ -1,0 +1,128 @@
+//! The settings of a process.
+//!
+//! They come in layers, each over the one before: the defaults, a TOML file, the environment
+//! (`PELTON__SECTION__KEY=value`), flags. Of every value it is known which layer it came from. An unknown key, a value
+//! of the wrong form and values that do not go together are errors that say where they are and what would be right;
+//! all of them are told at once.
+
+mod error;
+mod layers;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod values;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use error::{ConfigError, ConfigErrors};
+pub use sections::{
+    Admin, BackoffPolicy, Config, Data, Delivery, Dispatch, Egress, Ingress, Listen, Log, LogFormat,
+    LogOutput, OnFull, Shutdown, Tls, TlsFiles,
+};
+pub use values::{ByteSize, HumanDuration, Secret};
+
+/// Start of the names of environment variables that are settings.
+pub const ENVIRONMENT_PREFIX: &str = "PELTON__";
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// The configuration file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The line of the key, from 1.
+        line: usize,
+    },
+    /// The environment variable of this name.
+    Environment(String),
+    /// The command line flag of this name, with its dashes.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// A setting given on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// The key, like `listen.ingress`.
+    pub key: &'static str,
+    /// The flag, like `--ingress`.
+    pub name: &'static str,
+    /// Its value as text, as in the environment.
+    pub value: String,
+}
+
+/// The settings in force and where each comes from.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// The settings.
+    pub config: Config,
+    origins: BTreeMap<String, Origin>,
+}
+
+/// One line of `pelton config show`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The key, like `listen.ingress`.
+    pub key: String,
+    /// Its value as TOML; secrets are hidden.
+    pub value: String,
+    /// The layer it came from.
+    pub origin: Origin,
+}
+
+/// Reads and merges all layers.
+///
+/// `environment` is that of the process (`std::env::vars_os()`); variables without the prefix are passed over.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the layers.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    flags: impl IntoIterator<Item = Flag>,
+) -> Result<Effective, ConfigErrors> {
+    let mut layers = layers::Layers::new();
+    if let Some(path) = file {
+        layers.add_file(path);
+    }
+    layers.add_environment(environment);
+    for flag in flags {
+        layers.add_text(flag.key, &flag.value, Origin::Flag(flag.name.to_owned()));
+    }
+    layers.finish()
+}
+
+impl Effective {
+    /// Where the value of `key` comes from.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// Every key with its value and origin, in the order of the sections.
+    #[must_use]
+    pub fn show(&self) -> Vec<Row> {
+        let row = |(key, value): (String, toml::Value)| {
+            let origin = self.origin(&key).clone();
+            Row { key, value: value.to_string(), origin }
+        };
+        layers::flatten(&layers::to_table(&self.config)).into_iter().map(row).collect()
+    }
+}

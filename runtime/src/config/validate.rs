@@ -1,0 +1,154 @@
+//! Bounds of single settings and rules between them.
+
+use super::{Config, HumanDuration, TlsFiles};
+use crate::telemetry;
+
+/// Every rule that is broken: the key to change and what would be right.
+pub(super) fn conflicts(config: &Config) -> Vec<(String, String)> {
+    let mut found = Found(Vec::new());
+    found.counts(config);
+    found.times(config);
+    found.sizes(config);
+    found.listeners(config);
+    found.rest(config);
+    found.0
+}
+
+struct Found(Vec<(String, String)>);
+
+impl Found {
+    fn unless(&mut self, holds: bool, key: &str, problem: impl Into<String>) {
+        if !holds {
+            self.0.push((key.to_owned(), problem.into()));
+        }
+    }
+
+    fn counts(&mut self, config: &Config) {
+        for (key, value, max) in [
+            ("log.default-partitions", config.log.default_partitions, 10_000),
+            ("ingress.batch-events", config.ingress.batch_events, 100_000),
+            ("ingress.max-connections", config.ingress.max_connections, 1_000_000),
+            ("ingress.client-share", config.ingress.client_share.into(), 100),
+            ("ingress.broker-share", config.ingress.broker_share.into(), 100),
+            ("dispatch.max-in-flight", config.dispatch.max_in_flight, 1_000_000),
+            ("dispatch.lane-window", config.dispatch.lane_window, 1_000_000),
+            ("dispatch.connections-per-subscriber", config.dispatch.connections_per_subscriber, 65_535),
+            ("dispatch.open-retries", config.dispatch.open_retries, 10_000_000),
+        ] {
+            self.unless(
+                (1..=max).contains(&value),
+                key,
+                format!("it is {value}; it must be from 1 to {max}"),
+            );
+        }
+    }
+
+    fn times(&mut self, config: &Config) {
+        for (key, value) in [
+            ("log.retention-age", config.log.retention_age),
+            ("log.dead-letter-age", config.log.dead_letter_age),
+            ("ingress.header-timeout", config.ingress.header_timeout),
+            ("ingress.body-timeout", config.ingress.body_timeout),
+            ("ingress.idle-timeout", config.ingress.idle_timeout),
+            ("dispatch.save-interval", config.dispatch.save_interval),
+            ("dispatch.connect-timeout", config.dispatch.connect_timeout),
+            ("dispatch.connection-idle-timeout", config.dispatch.connection_idle_timeout),
+            ("delivery.timeout", config.delivery.timeout),
+        ] {
+            self.unless(value > HumanDuration::from_millis(0), key, "it is zero; it must be longer");
+        }
+        let (delay, max) = (config.delivery.backoff_delay, config.delivery.backoff_max);
+        self.unless(
+            delay <= max,
+            "delivery.backoff-delay",
+            format!("it is {delay}, longer than delivery.backoff-max ({max})"),
+        );
+    }
+
+    fn sizes(&mut self, config: &Config) {
+        let (log, ingress) = (&config.log, &config.ingress);
+        let (body, batch) = (ingress.body_limit, ingress.batch_limit);
+        self.unless(body.bytes() > 0, "ingress.body-limit", "it is zero; it must be larger");
+        self.unless(
+            batch >= body,
+            "ingress.batch-limit",
+            format!("it is {batch}; a batch of one event needs at least ingress.body-limit ({body})"),
+        );
+        for (key, value) in
+            [("log.queue-size", log.queue_size), ("dispatch.body-budget", config.dispatch.body_budget)]
+        {
+            let problem = format!("it is {value}; it must be at least ingress.batch-limit ({batch})");
+            self.unless(value >= batch, key, problem);
+        }
+        // A batch is one frame of one segment.
+        self.unless(
+            log.segment_size.bytes() / 2 >= batch.bytes(),
+            "log.segment-size",
+            format!("it is {}; it must be at least twice ingress.batch-limit ({batch})", log.segment_size),
+        );
+        self.unless(
+            log.retention_size.bytes() / 2 >= log.segment_size.bytes(),
+            "log.retention-size",
+            format!(
+                "it is {}; it must be at least twice log.segment-size ({})",
+                log.retention_size, log.segment_size
+            ),
+        );
+        for (key, share) in
+            [("ingress.client-share", ingress.client_share), ("ingress.broker-share", ingress.broker_share)]
+        {
+            let bytes = ingress.in_flight.bytes() / 100 * u64::from(share);
+            self.unless(
+                bytes >= batch.bytes(),
+                key,
+                format!("{share} % of ingress.in-flight ({}) is less than ingress.batch-limit ({batch}), so no full batch could ever come in", ingress.in_flight),
+            );
+        }
+    }
+
+    fn listeners(&mut self, config: &Config) {
+        let (listen, tls) = (&config.listen, &config.tls);
+        let listeners = [
+            ("ingress", listen.ingress, &tls.ingress),
+            ("gateway", listen.gateway, &tls.gateway),
+            ("event-bridge", listen.event_bridge, &tls.event_bridge),
+            ("admin", listen.admin, &tls.admin),
+        ];
+        for (index, (name, address, files)) in listeners.into_iter().enumerate() {
+            // Port 0 asks the system for a free port, each time another.
+            let same = |(_, other, _): &&(&str, std::net::SocketAddr, &TlsFiles)| {
+                *other == address && address.port() != 0
+            };
+            if let Some((other, ..)) = listeners[..index].iter().find(same) {
+                let problem = format!(
+                    "it is {address}, the address of listen.{other} too; each listener needs its own"
+                );
+                self.unless(false, &format!("listen.{name}"), problem);
+            }
+            let missing = match (&files.certificate, &files.key) {
+                (Some(_), None) => Some("key"),
+                (None, Some(_)) => Some("certificate"),
+                _ => None,
+            };
+            if let Some(missing) = missing {
+                self.unless(
+                    false,
+                    &format!("tls.{name}.{missing}"),
+                    "a certificate and its key go together; set both or neither",
+                );
+            }
+        }
+        self.unless(
+            listen.is_loopback_only() || config.admin.token.reveal().is_some(),
+            "admin.token",
+            "it is not set; the admin API goes without a token only while every listener is on loopback",
+        );
+    }
+
+    fn rest(&mut self, config: &Config) {
+        self.unless(!config.data.dir.as_os_str().is_empty(), "data.dir", "it is empty; name a directory");
+        if let Err(error) = telemetry::check_level(&config.log_output.level) {
+            self.unless(false, "log-output.level", error);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The times of all connections of a listener, kept by one look at their counters now and then.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What a connection counts. Only its own task writes, but for the order; nobody waits on the counters, so relaxed
+/// accesses do.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) bytes_read: AtomicU64,
+    pub(super) bytes_written: AtomicU64,
+    /// The client's receive window is full.
+    pub(super) write_blocked: AtomicBool,
+    pub(super) is_http2: AtomicBool,
+    pub(super) requests_started: AtomicU64,
+    pub(super) requests_in_flight: AtomicU32,
+    /// `bytes_read` when the last request ended: what is read beyond belongs to the next head.
+    pub(super) head_mark: AtomicU64,
+    order: AtomicU8,
+}
+
+/// What the connection's task is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Nothing special.
+    Serve,
+    /// Finish what is in flight, then close.
+    ShutDown,
+    /// Close at once.
+    Abort,
+}
+
+impl Counters {
+    pub(super) fn order(&self) -> Order {
+        match self.order.load(Ordering::Acquire) {
+            0 => Order::Serve,
+            1 => Order::ShutDown,
+            _ => Order::Abort,
+        }
+    }
+
+    fn give(&self, order: Order) {
+        self.order.fetch_max(order as u8, Ordering::AcqRel);
+    }
+}
+
+/// The time limits of a listener.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) header: Duration,
+    pub(super) idle: Duration,
+}
+
+/// What the last looks at one connection showed.
+#[derive(Debug)]
+struct View {
+    requests_started: u64,
+    bytes_written: u64,
+    /// Since when there is no request.
+    quiet_since: Instant,
+    /// Since when a head is incomplete.
+    head_since: Option<Instant>,
+    /// Since when the client reads nothing.
+    stalled_since: Option<Instant>,
+    shut_down_at: Option<Instant>,
+}
+
+impl View {
+    fn new(now: Instant) -> Self {
+        Self {
+            requests_started: 0,
+            bytes_written: 0,
+            quiet_since: now,
+            head_since: None,
+            stalled_since: None,
+            shut_down_at: None,
+        }
+    }
+
+    /// Looks at the counters and decides.
+    fn judge(&mut self, counters: &Counters, times: Times, now: Instant) -> Order {
+        let waited = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
+        let written = counters.bytes_written.load(Ordering::Relaxed);
+        let stalls = counters.write_blocked.load(Ordering::Relaxed) && written == self.bytes_written;
+        self.bytes_written = written;
+        self.stalled_since = stalls.then(|| self.stalled_since.unwrap_or(now));
+        if self.stalled_since.is_some_and(|since| waited(since, times.idle)) {
+            return Order::Abort;
+        }
+        let started = counters.requests_started.load(Ordering::Relaxed);
+        if counters.requests_in_flight.load(Ordering::Relaxed) > 0 || started != self.requests_started {
+            self.requests_started = started;
+            self.quiet_since = now;
+            self.head_since = None;
+            return Order::Serve;
+        }
+        // On HTTP/2, bytes between requests are pings and window updates; its heads fall under the idle time.
+        let in_head = !counters.is_http2.load(Ordering::Relaxed)
+            && counters.bytes_read.load(Ordering::Relaxed) > counters.head_mark.load(Ordering::Relaxed);
+        self.head_since = in_head.then(|| self.head_since.unwrap_or(now));
+        if self.head_since.is_some_and(|since| waited(since, times.header)) {
+            return Order::Abort;
+        }
+        if !waited(self.quiet_since, times.idle) {
+            return Order::Serve;
+        }
+        // A client that does not answer the goodbye is cut off.
+        let shut_down_at = *self.shut_down_at.get_or_insert(now);
+        if waited(shut_down_at, times.header) { Order::Abort } else { Order::ShutDown }
+    }
+}
+
+struct Watched {
+    counters: Arc<Counters>,
+    waker: Waker,
+    view: View,
+}
+
+impl Watched {
+    /// The task looks at its orders when it is woken.
+    fn give(&self, order: Order) {
+        self.counters.give(order);
+        self.waker.wake_by_ref();
+    }
+}
+
+#[derive(Default)]
+struct Connections {
+    next_id: u64,
+    open: HashMap<u64, Watched>,
+    shutting_down: bool,
+}
+
+/// All connections of a listener.
+pub(super) struct Watch {
+    times: Times,
+    connections: Mutex<Connections>,
+}
+
+impl Watch {
+    pub(super) fn new(times: Times) -> Self {
+        Self { times, connections: Mutex::default() }
+    }
+
+    /// Adds a connection. `waker` must be that of its task, for as long as it lives.
+    pub(super) fn add(self: &Arc<Self>, counters: Arc<Counters>, waker: Waker) -> Added {
+        let mut connections = self.connections();
+        let id = connections.next_id;
+        connections.next_id += 1;
+        if connections.shutting_down {
+            counters.give(Order::ShutDown);
+        }
+        connections.open.insert(id, Watched { counters, waker, view: View::new(Instant::now()) });
+        Added { watch: self.clone(), id }
+    }
+
+    /// Looks at every connection and gives orders to those whose time is over.
+    pub(super) fn check(&self, now: Instant) {
+        for watched in self.connections().open.values_mut() {
+            match watched.view.judge(&watched.counters, self.times, now) {
+                Order::Serve => {}
+                order => watched.give(order),
+            }
+        }
+    }
+
+    /// Asks every connection, also those still to come, to end.
+    pub(super) fn shut_down_all(&self) {
+        let mut connections = self.connections();
+        connections.shutting_down = true;
+        for watched in connections.open.values() {
+            watched.give(Order::ShutDown);
+        }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the connection off the list when it ends.
+pub(super) struct Added {
+    watch: Arc<Watch>,
+    id: u64,
+}
+
+impl Drop for Added {
+    fn drop(&mut self) {
+        self.watch.connections().open.remove(&self.id);
+    }
+}

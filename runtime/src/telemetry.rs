@@ -1,0 +1,8 @@
+//! Logs and metrics.
+
+mod logs;
+mod metrics;
+
+pub(crate) use logs::check_level;
+pub use logs::{TelemetryError, init_logs};
+pub use metrics::{LabelSet, METRICS_CONTENT_TYPE, Metrics};
