@@ -3,7 +3,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admission;
+mod core;
 mod deliver;
+mod limits;
+mod select;
 #[cfg(test)]
 mod testing;
 mod topics;
