@@ -11,6 +11,7 @@
 use bytes::Bytes;
 
 use crate::event::{Attribute, Kind, SpecVersion, Value};
+use crate::validate;
 
 pub(crate) const ENTRY_HEADER_BYTES: usize = 4;
 
@@ -88,7 +89,7 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// Whether `buffer` is a whole attribute buffer: known version, whole entries, the required three in front.
+/// Whether `buffer` is a whole attribute buffer: known version, whole entries with valid names, the required three in front.
 pub(crate) fn is_intact(buffer: &Bytes) -> bool {
     let Some(&version) = buffer.first() else { return false };
     if SpecVersion::from_byte(version).is_none() {
@@ -100,6 +101,5 @@ pub(crate) fn is_intact(buffer: &Bytes) -> bool {
     if !required {
         return false;
     }
-    entries.by_ref().for_each(drop);
-    entries.rest().is_empty()
+    entries.by_ref().all(|attribute| validate::name(attribute.name).is_ok()) && entries.rest().is_empty()
 }

@@ -41,3 +41,51 @@ pub enum EventError {
     )]
     TooLarge(String),
 }
+
+/// Why a request, response, document or Kafka record is no CloudEvent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Neither event headers nor the content type of an event.
+    #[error(
+        "this is not a CloudEvent; send `ce-*` headers, or the content type `application/cloudevents+json` or \
+         `application/cloudevents-batch+json`"
+    )]
+    NotCloudEvent,
+    /// An event format other than JSON.
+    #[error("the event format `{0}` is not supported; send `application/cloudevents+json` or `ce-*` headers")]
+    Format(String),
+    /// A reply holds one event at most.
+    #[error("a reply is one event; a batch is not")]
+    BatchReply,
+    /// The attributes do not make an event.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// A header that cannot be read.
+    #[error("header `{name}` is not valid: {rule}")]
+    Header {
+        /// The header.
+        name: String,
+        /// The rule it breaks, as a phrase.
+        rule: &'static str,
+    },
+    /// The document is not JSON, or not an object or array of objects.
+    #[error("the body is not valid: {0}")]
+    Json(String),
+    /// The data cannot be read.
+    #[error("`{member}` is not valid: {rule}")]
+    Data {
+        /// `data` or `data_base64`.
+        member: &'static str,
+        /// The rule it breaks, as a phrase.
+        rule: &'static str,
+    },
+    /// One event of a batch is not valid, and so none of them is taken.
+    #[error("event {index} of the batch (the first is 0): {error}")]
+    Batch {
+        /// Its place, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: Box<DecodeError>,
+    },
+}

@@ -233,7 +233,20 @@ impl fmt::Debug for Event {
 pub struct EventBuilder<'a> {
     version: SpecVersion,
     required: [Option<Cow<'a, str>>; 3],
-    rest: SmallVec<[(Cow<'a, str>, Cow<'a, str>, Kind); 12]>,
+    rest: SmallVec<[Pending<'a>; 12]>,
+}
+
+#[derive(Debug)]
+struct Pending<'a> {
+    name: Cow<'a, str>,
+    value: Cow<'a, str>,
+    kind: Kind,
+}
+
+impl Pending<'_> {
+    fn len(&self) -> usize {
+        ENTRY_HEADER_BYTES + self.name.len() + self.value.len()
+    }
 }
 
 const REQUIRED: [&str; 3] = ["id", "source", "type"];
@@ -264,14 +277,33 @@ impl<'a> EventBuilder<'a> {
             self.required[index] = Some(value);
             return Ok(());
         }
-        if self.rest.iter().any(|(known, _, _)| *known == name) {
+        if self.rest.iter().any(|known| known.name == name) {
             return Err(EventError::Duplicate(name.into_owned()));
         }
         if self.rest.len() + REQUIRED.len() >= limits::ATTRIBUTES_MAX {
             return Err(EventError::TooManyAttributes);
         }
-        self.rest.push((name, value, kind));
+        self.rest.push(Pending { name, value, kind });
         Ok(())
+    }
+
+    /// The version of the spec.
+    pub(crate) const fn version(&self) -> SpecVersion {
+        self.version
+    }
+
+    /// The value of an attribute added before.
+    pub(crate) fn value_of(&self, name: &str) -> Option<&str> {
+        if let Some(index) = REQUIRED.iter().position(|required| *required == name) {
+            return self.required[index].as_deref();
+        }
+        self.rest.iter().find(|known| known.name == name).map(|known| &*known.value)
+    }
+
+    /// Takes an optional attribute away again.
+    pub(crate) fn take_optional(&mut self, name: &str) -> Option<Cow<'a, str>> {
+        let at = self.rest.iter().position(|known| known.name == name)?;
+        Some(self.rest.remove(at).value)
     }
 
     /// The event.
@@ -284,17 +316,17 @@ impl<'a> EventBuilder<'a> {
             let value = value.as_ref().ok_or(EventError::Missing(name))?;
             size += ENTRY_HEADER_BYTES + name.len() + value.len();
         }
-        size += self.rest.iter().map(|(n, v, _)| ENTRY_HEADER_BYTES + n.len() + v.len()).sum::<usize>();
+        size += self.rest.iter().map(Pending::len).sum::<usize>();
         if size > limits::ATTRIBUTES_BYTES_MAX {
-            let largest = self.rest.iter().max_by_key(|(_, value, _)| value.len());
-            return Err(EventError::TooLarge(largest.map_or("id", |(name, _, _)| name).to_owned()));
+            let largest = self.rest.iter().max_by_key(|pending| pending.value.len());
+            return Err(EventError::TooLarge(largest.map_or("id", |pending| &pending.name).to_owned()));
         }
         let mut buffer = Vec::with_capacity(size);
         buffer.push(self.version as u8);
         for (name, value) in REQUIRED.iter().zip(self.required.iter().flatten()) {
             attributes::push_entry(&mut buffer, name, value, Kind::String);
         }
-        for (name, value, kind) in &self.rest {
+        for Pending { name, value, kind } in &self.rest {
             attributes::push_entry(&mut buffer, name, value, *kind);
         }
         debug_assert_eq!(buffer.len(), size);

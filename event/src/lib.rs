@@ -9,15 +9,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod attributes;
+mod dead_letter;
 mod error;
 mod event;
+pub mod hops;
+pub mod http;
+pub mod json;
 pub mod limits;
 mod record;
 mod timestamp;
 mod trace;
 mod validate;
 
-pub use error::EventError;
+pub use error::{DecodeError, EventError};
 pub use event::{Attribute, Event, EventBuilder, Kind, SpecVersion, Value};
 pub use record::{DeadLetterReason, Envelope, Failure, Origin, Record, RecordError, Step};
 pub use timestamp::Timestamp;
