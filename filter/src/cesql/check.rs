@@ -11,7 +11,7 @@ fn walk<'e>(expr: &'e Expr, visit: &mut impl FnMut(&'e Expr)) {
         Expr::Literal(_) | Expr::Attribute(_) | Expr::Exists(_) | Expr::UnknownCall { .. } => {}
         Expr::Not(operand) | Expr::Negate(operand) | Expr::Like { operand, .. } => walk(operand, visit),
         Expr::Logic { operands, .. } | Expr::Compare { operands, .. } | Expr::Arithmetic { operands, .. } => {
-            operands.iter().for_each(|operand| walk(operand, visit))
+            operands.iter().for_each(|operand| walk(operand, visit));
         }
         Expr::In { operand, set } => {
             walk(operand, visit);

@@ -139,7 +139,7 @@ fn compare<'a>(
     context: &Context<'_, 'a>,
 ) -> Result<bool, CesqlError> {
     if let (Compare::Equal | Compare::NotEqual, Expr::Literal(Literal::String(text))) = (operator, right) {
-        return Ok((left.text(context)? == &**text) == (operator == Compare::Equal));
+        return Ok((left.text(context)? == **text) == (operator == Compare::Equal));
     }
     let (left, right) = (left.value(context)?, right.value(context)?);
     // `=` exists for every type: the right operand's decides (section 3.7). The others exist for Integer only.

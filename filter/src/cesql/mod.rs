@@ -44,7 +44,8 @@ mod tests;
 
 use pelton_event::Event;
 
-pub(crate) use ast::{Compare, Expr, Literal};
+pub(crate) use ast::{Compare, Expr, Literal, Logic};
+pub(crate) use like::Shape;
 pub use value::{CesqlError, Value};
 
 use crate::attributes::{AttributeList, Attributes};
