@@ -1,0 +1,123 @@
+//! What the ingress counts. Series are per broker; requests that reach no broker have `broker=""`.
+
+use pelton_resources::NamespacedName;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+use crate::refusal::Refusal;
+
+/// From 20 µs to 5 s: a decode takes microseconds, an append the time of a disk sync.
+const LATENCY_BUCKETS: [f64; 14] =
+    [0.000_02, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
+
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    received: IntCounterVec,
+    refused: IntCounterVec,
+    accepted: IntCounterVec,
+    appended_events: IntCounterVec,
+    appended_bytes: IntCounterVec,
+    decode: HistogramVec,
+    append: HistogramVec,
+    pub(crate) in_flight_bytes: IntGauge,
+}
+
+/// The series of one broker, looked up once.
+#[derive(Debug, Clone)]
+pub(crate) struct BrokerMetrics {
+    pub(crate) received: IntCounter,
+    pub(crate) accepted: IntCounter,
+    pub(crate) appended_events: IntCounter,
+    pub(crate) appended_bytes: IntCounter,
+    pub(crate) decode: Histogram,
+    pub(crate) append: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let histogram = |name: &str, help: &str| {
+            let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+            let histogram = HistogramVec::new(options, &["broker"])?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let in_flight_bytes = IntGauge::new(
+            "pelton_ingress_in_flight_bytes",
+            "Bytes of the requests between their announcement and their answer",
+        )?;
+        registry.register(Box::new(in_flight_bytes.clone()))?;
+        Ok(Self {
+            received: counter(
+                "pelton_ingress_received_requests_total",
+                "Requests with events that came in for a broker",
+                &["broker"],
+            )?,
+            refused: counter(
+                "pelton_ingress_refused_requests_total",
+                "Requests refused, by error code",
+                &["broker", "code"],
+            )?,
+            accepted: counter(
+                "pelton_ingress_accepted_requests_total",
+                "Requests answered with 202: their events are durable",
+                &["broker"],
+            )?,
+            appended_events: counter(
+                "pelton_ingress_appended_events_total",
+                "Events of the requests answered with 202",
+                &["broker"],
+            )?,
+            appended_bytes: counter(
+                "pelton_ingress_appended_bytes_total",
+                "Bytes (attributes and data) of the events of the requests answered with 202",
+                &["broker"],
+            )?,
+            decode: histogram(
+                "pelton_ingress_decode_seconds",
+                "Time to decode and validate the events of a request",
+            )?,
+            append: histogram(
+                "pelton_ingress_append_seconds",
+                "Time from handing events to the log until they are durable",
+            )?,
+            in_flight_bytes,
+        })
+    }
+
+    pub(crate) fn of(&self, broker: &NamespacedName) -> BrokerMetrics {
+        let label = [broker.as_str()];
+        BrokerMetrics {
+            received: self.received.with_label_values(&label),
+            accepted: self.accepted.with_label_values(&label),
+            appended_events: self.appended_events.with_label_values(&label),
+            appended_bytes: self.appended_bytes.with_label_values(&label),
+            decode: self.decode.with_label_values(&label),
+            append: self.append.with_label_values(&label),
+        }
+    }
+
+    pub(crate) fn refused(&self, broker: Option<&NamespacedName>, code: &str) {
+        self.refused.with_label_values(&[broker.map_or("", NamespacedName::as_str), code]).inc();
+    }
+
+    /// Drops the series of a broker that is gone.
+    pub(crate) fn remove(&self, broker: &NamespacedName) {
+        let label = [broker.as_str()];
+        // A series that never was cannot be removed, and need not be.
+        for counter in [&self.received, &self.accepted, &self.appended_events, &self.appended_bytes] {
+            let _ = counter.remove_label_values(&label);
+        }
+        for histogram in [&self.decode, &self.append] {
+            let _ = histogram.remove_label_values(&label);
+        }
+        for code in Refusal::CODES {
+            let _ = self.refused.remove_label_values(&[broker.as_str(), code]);
+        }
+    }
+}

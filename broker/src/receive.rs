@@ -1,0 +1,134 @@
+//! From a request to its events: the body collected within its limit, then decoded and validated once.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use pelton_event::DecodeError;
+use pelton_event::http::{self as http_form, Options, Received};
+
+use crate::admit::Reservation;
+use crate::limits;
+use crate::refusal::Refusal;
+
+const BATCH_MEDIA_TYPE: &str = "application/cloudevents-batch";
+
+/// Whether the content type says that the body is a batch.
+pub(crate) fn is_batch(headers: &HeaderMap) -> bool {
+    let text = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    text.get(..BATCH_MEDIA_TYPE.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(BATCH_MEDIA_TYPE.as_bytes()))
+}
+
+/// Refuses a compressed body: nothing here may grow on the way in.
+pub(crate) fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(coding) = headers.get(CONTENT_ENCODING) else { return Ok(()) };
+    if coding.as_bytes().eq_ignore_ascii_case(b"identity") {
+        return Ok(());
+    }
+    Err(Refusal::ContentCoding(String::from_utf8_lossy(coding.as_bytes()).chars().take(40).collect()))
+}
+
+/// The whole body, at most `max` bytes of it. A body that announces more is refused before a byte of it is read; one
+/// without a length draws on the shares as it comes.
+pub(crate) async fn collect<B>(
+    body: &mut B,
+    max: u64,
+    timeout: Duration,
+    reservation: &mut Reservation<'_>,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let announced = body.size_hint();
+    if announced.lower() > max {
+        return Err(Refusal::TooLarge { max });
+    }
+    reservation.grow(limits::REQUEST_OVERHEAD_BYTES + announced.lower())?;
+    let read = read_frames(body, max, announced.lower(), reservation);
+    tokio::time::timeout(timeout, read).await.unwrap_or(Err(Refusal::BodyTimeout(timeout)))
+}
+
+async fn read_frames<B>(
+    body: &mut B,
+    max: u64,
+    mut reserved: u64,
+    reservation: &mut Reservation<'_>,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    // Most bodies are one frame, which is passed on as it is; only a second one makes a copy.
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    let mut length = 0_u64;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Refusal::Body(error.into().to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len() as u64;
+        if length > max {
+            return Err(Refusal::TooLarge { max });
+        }
+        if length > reserved {
+            reservation.grow(length - reserved)?;
+            reserved = length;
+        }
+        if first.is_empty() {
+            first = data;
+            continue;
+        }
+        if joined.is_empty() {
+            joined.reserve(usize::try_from(reserved.max(length)).unwrap_or_default());
+            joined.extend_from_slice(&first);
+        }
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
+
+/// Reads and drops the rest of a refused body, as far as that is little: so the client reads the answer instead of failing
+/// while it writes, and its connection can go on.
+pub(crate) async fn discard<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.is_end_stream() || body.size_hint().lower() > limits::REFUSED_BODY_BYTES {
+        return;
+    }
+    let rest = async {
+        let mut length = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if length > limits::REFUSED_BODY_BYTES {
+                return;
+            }
+        }
+    };
+    // Too slow or too long: hyper closes the connection behind the answer.
+    let _ = tokio::time::timeout(limits::REFUSED_BODY_TIMEOUT, rest).await;
+}
+
+/// The events of a request: one, or those of a batch.
+pub(crate) fn decode(
+    headers: &HeaderMap,
+    body: Bytes,
+    decode_percent: bool,
+    batch_events_max: usize,
+) -> Result<Received, Refusal> {
+    let received =
+        http_form::decode(headers, body, Options { decode_percent }).map_err(|error| match error {
+            DecodeError::Format(_) => Refusal::MediaType(error.to_string()),
+            other => Refusal::NotAnEvent(other.to_string()),
+        })?;
+    match &received {
+        Received::Batch(events) if events.len() > batch_events_max => {
+            Err(Refusal::BatchTooLarge { events: events.len(), max: batch_events_max })
+        }
+        _ => Ok(received),
+    }
+}
