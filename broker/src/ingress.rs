@@ -355,9 +355,8 @@ impl Handle {
             log.append(batch).await?;
             metrics.append.observe(began.elapsed().as_secs_f64());
         }
-        metrics.accepted.inc();
-        metrics.appended_events.inc_by(events);
-        metrics.appended_bytes.inc_by(bytes);
+        metrics.accepted_events.inc_by(events);
+        metrics.accepted_bytes.inc_by(bytes);
         Ok(())
     }
 

@@ -15,9 +15,8 @@ const LATENCY_BUCKETS: [f64; 14] =
 pub(crate) struct Metrics {
     received: IntCounterVec,
     refused: IntCounterVec,
-    accepted: IntCounterVec,
-    appended_events: IntCounterVec,
-    appended_bytes: IntCounterVec,
+    accepted_events: IntCounterVec,
+    accepted_bytes: IntCounterVec,
     decode: HistogramVec,
     append: HistogramVec,
     pub(crate) in_flight_bytes: IntGauge,
@@ -27,9 +26,8 @@ pub(crate) struct Metrics {
 #[derive(Debug, Clone)]
 pub(crate) struct BrokerMetrics {
     pub(crate) received: IntCounter,
-    pub(crate) accepted: IntCounter,
-    pub(crate) appended_events: IntCounter,
-    pub(crate) appended_bytes: IntCounter,
+    pub(crate) accepted_events: IntCounter,
+    pub(crate) accepted_bytes: IntCounter,
     pub(crate) decode: Histogram,
     pub(crate) append: Histogram,
 }
@@ -48,42 +46,33 @@ impl Metrics {
             Ok::<_, prometheus::Error>(histogram)
         };
         let in_flight_bytes = IntGauge::new(
-            "pelton_ingress_in_flight_bytes",
+            "pelton_in_flight_bytes",
             "Bytes of the requests between their announcement and their answer",
         )?;
         registry.register(Box::new(in_flight_bytes.clone()))?;
         Ok(Self {
             received: counter(
-                "pelton_ingress_received_requests_total",
+                "pelton_received_total",
                 "Requests with events that came in for a broker",
                 &["broker"],
             )?,
-            refused: counter(
-                "pelton_ingress_refused_requests_total",
-                "Requests refused, by error code",
-                &["broker", "code"],
-            )?,
-            accepted: counter(
-                "pelton_ingress_accepted_requests_total",
-                "Requests answered with 202: their events are durable",
+            refused: counter("pelton_refused_total", "Requests refused, by error code", &["broker", "code"])?,
+            accepted_events: counter(
+                "pelton_accepted_total",
+                "Events accepted: durable and answered with 202",
                 &["broker"],
             )?,
-            appended_events: counter(
-                "pelton_ingress_appended_events_total",
-                "Events of the requests answered with 202",
-                &["broker"],
-            )?,
-            appended_bytes: counter(
-                "pelton_ingress_appended_bytes_total",
-                "Bytes (attributes and data) of the events of the requests answered with 202",
+            accepted_bytes: counter(
+                "pelton_accepted_bytes_total",
+                "Bytes (attributes and data) of the events accepted",
                 &["broker"],
             )?,
             decode: histogram(
-                "pelton_ingress_decode_seconds",
+                "pelton_decode_seconds",
                 "Time to decode and validate the events of a request",
             )?,
             append: histogram(
-                "pelton_ingress_append_seconds",
+                "pelton_append_seconds",
                 "Time from handing events to the log until they are durable",
             )?,
             in_flight_bytes,
@@ -94,9 +83,8 @@ impl Metrics {
         let label = [broker.as_str()];
         BrokerMetrics {
             received: self.received.with_label_values(&label),
-            accepted: self.accepted.with_label_values(&label),
-            appended_events: self.appended_events.with_label_values(&label),
-            appended_bytes: self.appended_bytes.with_label_values(&label),
+            accepted_events: self.accepted_events.with_label_values(&label),
+            accepted_bytes: self.accepted_bytes.with_label_values(&label),
             decode: self.decode.with_label_values(&label),
             append: self.append.with_label_values(&label),
         }
@@ -110,7 +98,7 @@ impl Metrics {
     pub(crate) fn remove(&self, broker: &NamespacedName) {
         let label = [broker.as_str()];
         // A series that never was cannot be removed, and need not be.
-        for counter in [&self.received, &self.accepted, &self.appended_events, &self.appended_bytes] {
+        for counter in [&self.received, &self.accepted_events, &self.accepted_bytes] {
             let _ = counter.remove_label_values(&label);
         }
         for histogram in [&self.decode, &self.append] {

@@ -189,12 +189,11 @@ impl Refusal {
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
         }
-        match self {
-            Self::Method => drop(headers.insert(ALLOW, ALLOWED)),
-            Self::ContentCoding(_) => {
-                drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
-            }
-            _ => {}
+        if self == Self::Method {
+            headers.insert(ALLOW, ALLOWED);
+        }
+        if matches!(self, Self::ContentCoding(_)) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         response
     }

@@ -21,9 +21,8 @@ impl StatusSource for Handle {
             },
             counters: vec![
                 ("requests received", metrics.received.get()),
-                ("requests accepted", metrics.accepted.get()),
                 ("requests refused", route.account.refused()),
-                ("events appended", metrics.appended_events.get()),
+                ("events accepted", metrics.accepted_events.get()),
             ],
             facts: vec![("bytes in flight", route.account.budget.used().to_string())],
             ..ResourceStatus::default()

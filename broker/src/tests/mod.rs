@@ -181,13 +181,9 @@ async fn an_append_without_success_is_never_a_202() {
         assert_eq!(response.status(), status, "{expected}");
         assert_eq!(code(&response), expected);
         assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{expected}");
-        let refused =
-            format!("pelton_ingress_refused_requests_total{{broker=\"default/orders\",code=\"{expected}\"}}");
+        let refused = format!("pelton_refused_total{{broker=\"default/orders\",code=\"{expected}\"}}");
         assert_eq!(setup.metric(&refused), Some(1.0));
-        assert_eq!(
-            setup.metric("pelton_ingress_appended_events_total{broker=\"default/orders\"}"),
-            Some(0.0)
-        );
+        assert_eq!(setup.metric("pelton_accepted_total{broker=\"default/orders\"}"), Some(0.0));
     }
 }
 
@@ -267,7 +263,7 @@ async fn spent_shares_are_refused_and_come_back_with_the_answer() {
         };
         let (first, ()) = tokio::join!(first, second);
         assert_eq!(first.status(), 202);
-        assert_eq!(setup.metric("pelton_ingress_in_flight_bytes"), Some(0.0));
+        assert_eq!(setup.metric("pelton_in_flight_bytes"), Some(0.0));
         *setup.log.plan.lock().unwrap() = Plan::Store;
         assert_eq!(setup.send_event().await.status(), 202);
     }
@@ -338,10 +334,9 @@ async fn the_status_of_a_broker_counts_what_came_and_went() {
     setup.send_event().await;
     setup.send(Request::post("/default/orders").body(full("no event")).unwrap()).await;
     let status = setup.handle.status(Kind::Broker, &NamespacedName::new("default", "orders")).unwrap();
-    let counters =
-        [("requests received", 2), ("requests accepted", 1), ("requests refused", 1), ("events appended", 1)];
+    let counters = [("requests received", 2), ("requests refused", 1), ("events accepted", 1)];
     assert_eq!(status.counters, counters);
     assert_eq!(setup.handle.status(Kind::Trigger, &NamespacedName::new("default", "orders")), None);
-    assert_eq!(setup.metric("pelton_ingress_decode_seconds_count{broker=\"default/orders\"}"), Some(1.0));
-    assert_eq!(setup.metric("pelton_ingress_append_seconds_count{broker=\"default/orders\"}"), Some(1.0));
+    assert_eq!(setup.metric("pelton_decode_seconds_count{broker=\"default/orders\"}"), Some(1.0));
+    assert_eq!(setup.metric("pelton_append_seconds_count{broker=\"default/orders\"}"), Some(1.0));
 }
