@@ -89,3 +89,13 @@ pub enum DecodeError {
         error: Box<DecodeError>,
     },
 }
+
+impl DecodeError {
+    pub(crate) fn format(content_type: &[u8]) -> Self {
+        Self::Format(String::from_utf8_lossy(content_type).chars().take(80).collect())
+    }
+
+    pub(crate) fn header(name: &str, rule: &'static str) -> Self {
+        Self::Header { name: name.chars().take(80).collect(), rule }
+    }
+}

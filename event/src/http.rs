@@ -12,6 +12,7 @@ use bytes::Bytes;
 use memchr::memchr2;
 use percent_encoding::percent_decode;
 
+use crate::content_mode::ContentMode;
 use crate::error::{DecodeError, EventError};
 use crate::event::{Event, EventBuilder, Kind, SpecVersion};
 use crate::json;
@@ -104,36 +105,8 @@ pub fn trace_context(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(parent, &state)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ContentMode {
-    Binary,
-    Structured,
-    Batch,
-}
-
 fn mode(headers: &HeaderMap) -> Result<ContentMode, DecodeError> {
-    let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(ContentMode::Binary) };
-    let text = content_type.as_bytes();
-    let (mode, format) = if let Some(format) = strip_prefix(text, b"application/cloudevents-batch") {
-        (ContentMode::Batch, format)
-    } else if let Some(format) = strip_prefix(text, b"application/cloudevents") {
-        (ContentMode::Structured, format)
-    } else {
-        return Ok(ContentMode::Binary);
-    };
-    let is_json =
-        strip_prefix(format, b"+json").is_some_and(|rest| matches!(rest, [] | [b';' | b' ' | b'\t', ..]));
-    if is_json { Ok(mode) } else { Err(DecodeError::Format(excerpt(text))) }
-}
-
-/// `text` behind `prefix`, which it may write in any case.
-fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
-    let (head, rest) = text.split_at_checked(prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then_some(rest)
-}
-
-fn excerpt(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().take(80).collect()
+    headers.get(CONTENT_TYPE).map_or(Ok(ContentMode::Binary), |value| ContentMode::of(value.as_bytes()))
 }
 
 fn has_event_headers(headers: &HeaderMap) -> bool {
@@ -147,11 +120,12 @@ fn decode_binary(headers: &HeaderMap, body: Bytes, options: Options) -> Result<E
         if let Some(attribute) = name.as_str().strip_prefix(PREFIX) {
             match attribute {
                 "specversion" => {}
-                "datacontenttype" => return Err(invalid_header(name, CONTENT_TYPE_TWICE)),
+                "datacontenttype" => return Err(DecodeError::header(name.as_str(), CONTENT_TYPE_TWICE)),
                 _ => builder.attribute(attribute, attribute_value(name, value, options)?, Kind::String)?,
             }
         } else if name == CONTENT_TYPE {
-            let text = std::str::from_utf8(value.as_bytes()).map_err(|_| invalid_header(name, NOT_UTF8))?;
+            let text = std::str::from_utf8(value.as_bytes())
+                .map_err(|_| DecodeError::header(name.as_str(), NOT_UTF8))?;
             builder.attribute("datacontenttype", text, Kind::String)?;
         }
     }
@@ -172,12 +146,9 @@ fn spec_version(headers: &HeaderMap) -> Result<SpecVersion, DecodeError> {
     if values.next().is_some() {
         return Err(EventError::Duplicate("specversion".to_owned()).into());
     }
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| invalid_header(&SPECVERSION, NOT_UTF8))?;
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| DecodeError::header(SPECVERSION.as_str(), NOT_UTF8))?;
     Ok(SpecVersion::parse(text)?)
-}
-
-fn invalid_header(name: &HeaderName, rule: &'static str) -> DecodeError {
-    DecodeError::Header { name: name.as_str().to_owned(), rule }
 }
 
 /// The attribute value in a header; borrowed unless something in it is encoded.
@@ -188,12 +159,14 @@ fn attribute_value<'a>(
 ) -> Result<Cow<'a, str>, DecodeError> {
     let bytes = value.as_bytes();
     if !options.decode_percent || memchr2(b'%', b'"', bytes).is_none() {
-        return std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| invalid_header(name, NOT_UTF8));
+        return std::str::from_utf8(bytes)
+            .map(Cow::Borrowed)
+            .map_err(|_| DecodeError::header(name.as_str(), NOT_UTF8));
     }
     let unquoted = unquoted(bytes);
     // A `%` without two hex digits behind it stays.
     let decoded = percent_decode(&unquoted).collect::<Vec<u8>>();
-    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| invalid_header(name, NOT_UTF8))
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| DecodeError::header(name.as_str(), NOT_UTF8))
 }
 
 /// The content of an RFC 7230 quoted-string; a value that is not one from end to end stays.

@@ -9,12 +9,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod attributes;
+mod content_mode;
 mod dead_letter;
 mod error;
 mod event;
 pub mod hops;
 pub mod http;
 pub mod json;
+pub mod kafka;
 pub mod limits;
 mod record;
 mod timestamp;
