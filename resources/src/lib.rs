@@ -3,17 +3,27 @@
 //! A role sees the operator's wishes as `watch::Receiver<Arc<Snapshot>>` and nothing else; what one role must tell another
 //! goes through a trait in [`contracts`].
 
+mod assemble;
 mod broker;
 pub mod contracts;
+mod defaults;
 mod delivery;
+mod documents;
+pub mod limits;
 mod name;
+mod overrides;
 mod readiness;
 mod snapshot;
 mod trigger;
+mod url;
 
+pub use assemble::{Assembly, assemble, check};
 pub use broker::{Broker, OnFull, RetentionPolicy};
+pub use defaults::Defaults;
 pub use delivery::{BackoffPolicy, DeliveryFormat, DeliveryPolicy, Destination};
+pub use documents::{Document, Source};
 pub use name::{Kind, NamespacedName};
+pub use overrides::{Overrides, Setting};
 pub use readiness::{Readiness, Reason};
 pub use snapshot::{Change, Problem, Severity, Snapshot, SnapshotDiff};
 pub use trigger::{Order, Start, Trigger};

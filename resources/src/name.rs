@@ -11,11 +11,16 @@ pub enum Kind {
     Broker,
     /// `eventing.knative.dev/v1` Trigger.
     Trigger,
+    /// `v1` ConfigMap: settings that brokers refer to.
+    ConfigMap,
+    /// `v1` Secret: credentials that brokers refer to.
+    Secret,
 }
 
 impl Kind {
-    /// All kinds, in the order in which they are listed.
+    /// The kinds that can be listed, in order; ConfigMaps and Secrets only serve them.
     pub const ALL: [Self; 2] = [Self::Broker, Self::Trigger];
+    const EVERY: [Self; 4] = [Self::Broker, Self::Trigger, Self::ConfigMap, Self::Secret];
 
     /// The kind as written in YAML.
     #[must_use]
@@ -23,6 +28,8 @@ impl Kind {
         match self {
             Self::Broker => "Broker",
             Self::Trigger => "Trigger",
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
         }
     }
 
@@ -32,13 +39,26 @@ impl Kind {
         match self {
             Self::Broker => "brokers",
             Self::Trigger => "triggers",
+            Self::ConfigMap => "configmaps",
+            Self::Secret => "secrets",
+        }
+    }
+
+    /// The `apiVersion` as written in YAML.
+    #[must_use]
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::Broker | Self::Trigger => "eventing.knative.dev/v1",
+            Self::ConfigMap | Self::Secret => "v1",
         }
     }
 
     /// Reads a kind as people write it: any case, singular or plural.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| text.eq_ignore_ascii_case(kind.as_str()) || text.eq_ignore_ascii_case(kind.plural()))
+        Self::EVERY
+            .into_iter()
+            .find(|kind| text.eq_ignore_ascii_case(kind.as_str()) || text.eq_ignore_ascii_case(kind.plural()))
     }
 }
 

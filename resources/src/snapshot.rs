@@ -1,6 +1,7 @@
 //! All resources at one moment, and what changed between two.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::broker::Broker;
@@ -35,6 +36,18 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and what would be right.
     pub message: String,
+}
+
+impl fmt::Display for Problem {
+    /// `triggers.yaml:12: spec.delivery.timeout: "10s" is not a duration; …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.place, &self.field] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(&self.message)
+    }
 }
 
 /// How bad a [`Problem`] is.
@@ -86,7 +99,10 @@ fn diff<T>(
     before: &BTreeMap<NamespacedName, Arc<T>>,
     after: &BTreeMap<NamespacedName, Arc<T>>,
 ) -> Vec<Change<T>> {
-    let removed = before.iter().filter(|(name, _)| !after.contains_key(*name)).map(|(_, old)| Change::Removed(old.clone()));
+    let removed = before
+        .iter()
+        .filter(|(name, _)| !after.contains_key(*name))
+        .map(|(_, old)| Change::Removed(old.clone()));
     let others = after.iter().filter_map(|(name, new)| match before.get(name) {
         None => Some(Change::Added(new.clone())),
         Some(old) if Arc::ptr_eq(old, new) => None,

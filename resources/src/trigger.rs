@@ -40,6 +40,39 @@ pub struct Trigger {
     pub readiness: Readiness,
 }
 
+impl PartialEq for Trigger {
+    /// The compiled filter follows from the expression.
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            broker,
+            filter: _,
+            expression,
+            subscriber,
+            delivery,
+            order,
+            max_concurrency,
+            max_rate,
+            start,
+            start_text,
+            paused,
+            readiness,
+        } = self;
+        *name == other.name
+            && *broker == other.broker
+            && *expression == other.expression
+            && *subscriber == other.subscriber
+            && *delivery == other.delivery
+            && *order == other.order
+            && *max_concurrency == other.max_concurrency
+            && *max_rate == other.max_rate
+            && *start == other.start
+            && *start_text == other.start_text
+            && *paused == other.paused
+            && *readiness == other.readiness
+    }
+}
+
 /// In which order a trigger's events are delivered. In order means: first sent only after the predecessor's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Order {

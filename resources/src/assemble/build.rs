@@ -1,0 +1,217 @@
+//! From documents to values: defaults, ConfigMaps and references filled in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::cycles::{Roads, describe};
+use super::resolve::resolve;
+use super::world::World;
+use super::{problem, refuse};
+use crate::broker::{Broker, RetentionPolicy};
+use crate::defaults::Defaults;
+use crate::delivery::{DeliveryPolicy, Destination};
+use crate::documents::broker::BrokerSpec;
+use crate::documents::config::ConfigSpec;
+use crate::documents::delivery::{DeliverySpec, Target};
+use crate::documents::report::suggestion;
+use crate::documents::trigger::TriggerSpec;
+use crate::documents::{Content, Document};
+use crate::readiness::Readiness;
+use crate::snapshot::{Problem, Severity, Snapshot};
+use crate::trigger::Trigger;
+
+/// The snapshot that `documents` make; unchanged resources keep the `Arc` they have in `previous`.
+pub(super) fn build(
+    documents: &[Arc<Document>],
+    previous: &Arc<Snapshot>,
+    defaults: &Defaults,
+    problems: Vec<Problem>,
+) -> Arc<Snapshot> {
+    let world = World::of(documents);
+    let mut builder = Builder { roads: dead_letter_roads(&world), world, defaults, problems };
+    let (mut brokers, mut triggers) = (BTreeMap::new(), BTreeMap::new());
+    for document in documents {
+        match &document.content {
+            Content::Broker(spec) => {
+                let broker = builder.broker(document, spec);
+                brokers.insert(document.name.clone(), kept(broker, previous.brokers.get(&document.name)));
+            }
+            Content::Trigger(spec) => {
+                let trigger = builder.trigger(document, spec);
+                builder.warn_of_cycle(document, spec, &trigger);
+                triggers.insert(document.name.clone(), kept(trigger, previous.triggers.get(&document.name)));
+            }
+            Content::ConfigMap(config) => builder.note_config(document, config),
+            Content::Secret => {}
+        }
+    }
+    let mut snapshot =
+        Snapshot { generation: previous.generation, brokers, triggers, problems: builder.problems };
+    let changes = snapshot.diff(previous);
+    if changes.brokers.is_empty() && changes.triggers.is_empty() && snapshot.problems == previous.problems {
+        return previous.clone();
+    }
+    snapshot.generation += 1;
+    Arc::new(snapshot)
+}
+
+/// The value in the `Arc` it had, if it is the same.
+fn kept<T: PartialEq>(value: T, before: Option<&Arc<T>>) -> Arc<T> {
+    match before {
+        Some(before) if **before == value => before.clone(),
+        _ => Arc::new(value),
+    }
+}
+
+fn dead_letter_roads(world: &World<'_>) -> Roads {
+    let mut roads = Roads::default();
+    let own = world.brokers.iter().map(|(name, spec)| (*name, &spec.delivery));
+    let triggers = world.triggers.iter().map(|spec| (&spec.broker, &spec.delivery));
+    for (from, delivery) in own.chain(triggers) {
+        if let Some(to) = delivery.dead_letter_sink.as_ref().and_then(Target::broker) {
+            roads.add(from, to);
+        }
+    }
+    roads
+}
+
+struct Builder<'a> {
+    world: World<'a>,
+    defaults: &'a Defaults,
+    roads: Roads,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Builder<'a> {
+    fn broker(&mut self, document: &Document, spec: &'a BrokerSpec) -> Broker {
+        let reference = self.world.config_of(&document.name, spec);
+        let config = reference.and_then(|reference| self.world.configs.get(&reference.name));
+        let partitions = spec.partitions.or_else(|| config.and_then(|config| config.partitions));
+        if let (Some(reference), None) = (reference, config) {
+            let own = spec.config.is_some();
+            let (line, field) = if own { (reference.line, "spec.config") } else { (document.line, "") };
+            let message =
+                format!("there is no ConfigMap {} among the resources; defaults hold", reference.name);
+            self.problems.push(problem(Severity::Warning, "PEL-1313", document, line, field, message));
+        }
+        let retention = &self.defaults.retention;
+        Broker {
+            name: document.name.clone(),
+            topic: refuse::topic(&document.name, spec),
+            partitions: partitions.unwrap_or(self.defaults.partitions),
+            retention: RetentionPolicy {
+                age: spec.retention.unwrap_or(retention.age),
+                dead_letter_age: spec.dead_letter_retention.unwrap_or(retention.dead_letter_age),
+                bytes: spec.retention_bytes.unwrap_or(retention.bytes),
+                on_full: spec.on_full.unwrap_or(retention.on_full),
+            },
+            readiness: Readiness::Ready,
+        }
+    }
+
+    fn trigger(&mut self, document: &Document, spec: &TriggerSpec) -> Trigger {
+        let delivery = self.world.delivery(spec);
+        let mut readiness = Readiness::Ready;
+        if !self.world.broker_names.contains(&spec.broker) {
+            let message = format!("there is no Broker {}; add it, or correct spec.broker", spec.broker);
+            let at = (spec.broker_line, "spec.broker");
+            self.wait(&mut readiness, document, at, ("BrokerNotFound", message));
+        }
+        let subscriber = resolve(&spec.subscriber, &self.world.broker_names).unwrap_or_else(|why| {
+            let at = (spec.subscriber.line, spec.subscriber.field.as_str());
+            self.wait(&mut readiness, document, at, (why.reason, why.message));
+            None
+        });
+        let dead_letter_sink = delivery.dead_letter_sink.as_ref().and_then(|target| {
+            resolve(target, &self.world.broker_names).unwrap_or_else(|why| {
+                let own = spec.delivery.dead_letter_sink.is_some();
+                let line = if own { target.line } else { document.line };
+                let message = format!("the dead letter sink does not resolve: {}", why.message);
+                self.wait(&mut readiness, document, (line, &target.field), (why.reason, message));
+                None
+            })
+        });
+        let settings = &spec.settings;
+        Trigger {
+            name: document.name.clone(),
+            broker: spec.broker.clone(),
+            filter: spec.filter.clone(),
+            expression: spec.expression.clone(),
+            subscriber,
+            delivery: policy(&delivery, dead_letter_sink, &self.defaults.delivery),
+            order: settings.order,
+            max_concurrency: settings.max_concurrency,
+            max_rate: settings.max_rate,
+            start: settings.start,
+            start_text: settings.start_text.clone(),
+            paused: settings.paused,
+            readiness,
+        }
+    }
+
+    /// Lets a trigger wait; the first reason is the one it shows.
+    fn wait(
+        &mut self,
+        readiness: &mut Readiness,
+        document: &Document,
+        (line, field): (u64, &str),
+        (reason, message): (&'static str, String),
+    ) {
+        let told = format!("{message}; the trigger is not ready, its events wait");
+        self.problems.push(problem(Severity::Warning, "PEL-1310", document, line, field, told));
+        if readiness.is_ready() {
+            *readiness = Readiness::not_ready(reason, message);
+        }
+    }
+
+    /// A cycle through subscribers is legal (filters may break it), and the loop guard bounds it; it is worth a word.
+    fn warn_of_cycle(&mut self, document: &Document, spec: &TriggerSpec, trigger: &Trigger) {
+        let Some(Destination::Broker(to)) = &trigger.subscriber else { return };
+        if let Some(way) = self.roads.way_back(&trigger.broker, to) {
+            let message = format!(
+                "closes a cycle of brokers, {}; unless filters break it, an event goes round until its hops are spent",
+                describe(&trigger.broker, &way)
+            );
+            let (line, field) = (spec.subscriber.line, &spec.subscriber.field);
+            self.problems.push(problem(Severity::Warning, "PEL-1312", document, line, field, message));
+        }
+        self.roads.add(&trigger.broker, to);
+    }
+
+    /// Settings of a ConfigMap that have no effect, if some broker refers to it.
+    fn note_config(&mut self, document: &Document, config: &ConfigSpec) {
+        const KNOWN: [&str; 3] =
+            ["default.topic.partitions", "default.topic.replication.factor", "bootstrap.servers"];
+        if !self.world.referred.contains(&document.name) {
+            return;
+        }
+        let kafka = config.kafka_keys.iter().map(|(key, line)| {
+            (key, *line, "is for a Kafka cluster and has no effect on the embedded log".to_owned())
+        });
+        let other = config.other_keys.iter().map(|(key, line)| {
+            let hint = suggestion(key, KNOWN);
+            (key, *line, format!("is no setting of a Broker that Pelton knows{hint}; it has no effect"))
+        });
+        for (key, line, message) in kafka.chain(other) {
+            let field = format!("data[{key:?}]");
+            self.problems.push(problem(Severity::Warning, "PEL-1307", document, line, &field, message));
+        }
+    }
+}
+
+fn policy(
+    spec: &DeliverySpec,
+    dead_letter_sink: Option<Destination>,
+    defaults: &DeliveryPolicy,
+) -> DeliveryPolicy {
+    DeliveryPolicy {
+        retry: spec.retry.unwrap_or(defaults.retry),
+        backoff_policy: spec.backoff_policy.unwrap_or(defaults.backoff_policy),
+        backoff_delay: spec.backoff_delay.unwrap_or(defaults.backoff_delay),
+        backoff_max: spec.backoff_max.unwrap_or(defaults.backoff_max),
+        retry_after_max: spec.retry_after_max.unwrap_or(defaults.retry_after_max),
+        timeout: spec.timeout.unwrap_or(defaults.timeout),
+        format: spec.format.unwrap_or(defaults.format),
+        dead_letter_sink,
+    }
+}

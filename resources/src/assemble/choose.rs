@@ -1,0 +1,62 @@
+//! Which document describes each resource.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Assembly, Identity, problem};
+use crate::documents::{Document, Source};
+use crate::snapshot::{Problem, Severity};
+
+/// The documents, one for each resource, in the order of the sources: the first good one, else the last good state of a
+/// broken one, else what an unreadable file held before.
+pub(super) fn choose(
+    previous: &Assembly,
+    sources: &[Arc<Source>],
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Document>> {
+    let mut chosen = Chosen::default();
+    for document in sources.iter().flat_map(|source| &source.documents) {
+        if let Some(first) = chosen.get(document) {
+            let message = format!("is already defined in {}; remove one of the two", first.place());
+            let field = "metadata.name";
+            problems.push(problem(Severity::Error, "PEL-1308", document, document.line, field, message));
+        } else {
+            chosen.add(document.clone());
+        }
+    }
+    for identity in sources.iter().flat_map(|source| &source.broken) {
+        if let Some(last_good) = previous.accepted.get(identity) {
+            chosen.add_if_absent(last_good);
+        }
+    }
+    for source in sources.iter().filter(|source| !source.whole) {
+        for last_good in previous.accepted.values().filter(|document| document.file == source.file) {
+            chosen.add_if_absent(last_good);
+        }
+    }
+    chosen.documents
+}
+
+#[derive(Default)]
+struct Chosen {
+    documents: Vec<Arc<Document>>,
+    by_identity: BTreeMap<Identity, usize>,
+}
+
+impl Chosen {
+    fn get(&self, document: &Document) -> Option<&Arc<Document>> {
+        let index = self.by_identity.get(&(document.kind, document.name.clone()))?;
+        self.documents.get(*index)
+    }
+
+    fn add(&mut self, document: Arc<Document>) {
+        self.by_identity.insert((document.kind, document.name.clone()), self.documents.len());
+        self.documents.push(document);
+    }
+
+    fn add_if_absent(&mut self, document: &Arc<Document>) {
+        if self.get(document).is_none() {
+            self.add(document.clone());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What documents look up in one another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::documents::broker::{BrokerSpec, ConfigReference};
+use crate::documents::config::{BROKER_DEFAULTS, BrokerDefault, BrokerDefaults, ConfigSpec};
+use crate::documents::delivery::{DeliverySpec, Target};
+use crate::documents::trigger::TriggerSpec;
+use crate::documents::{Content, Document};
+use crate::name::NamespacedName;
+
+/// What documents look up in others.
+pub(super) struct World<'a> {
+    pub(super) brokers: BTreeMap<&'a NamespacedName, &'a BrokerSpec>,
+    pub(super) broker_names: BTreeSet<&'a NamespacedName>,
+    pub(super) triggers: Vec<&'a TriggerSpec>,
+    pub(super) configs: BTreeMap<&'a NamespacedName, &'a ConfigSpec>,
+    broker_defaults: Option<&'a BrokerDefaults>,
+    /// ConfigMaps that some broker refers to.
+    pub(super) referred: BTreeSet<&'a NamespacedName>,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn of(documents: &'a [Arc<Document>]) -> Self {
+        let mut world = Self {
+            brokers: BTreeMap::new(),
+            broker_names: BTreeSet::new(),
+            triggers: Vec::new(),
+            configs: BTreeMap::new(),
+            broker_defaults: None,
+            referred: BTreeSet::new(),
+        };
+        for document in documents {
+            match &document.content {
+                Content::Broker(spec) => {
+                    world.brokers.insert(&document.name, spec);
+                    world.broker_names.insert(&document.name);
+                }
+                Content::Trigger(spec) => world.triggers.push(spec),
+                Content::ConfigMap(config) => {
+                    world.configs.insert(&document.name, config);
+                }
+                Content::Secret => {}
+            }
+        }
+        let defaults_name = NamespacedName::new(BROKER_DEFAULTS.0, BROKER_DEFAULTS.1);
+        world.broker_defaults = world.configs.get(&defaults_name).and_then(|config| config.defaults.as_ref());
+        world.referred = world
+            .brokers
+            .iter()
+            .filter_map(|(name, spec)| world.config_of(name, spec))
+            .map(|c| &c.name)
+            .collect();
+        world
+    }
+
+    /// What `config-br-defaults` says for a namespace: the namespace's own default, then that of the cluster.
+    fn default_levels(&self, namespace: &str) -> impl Iterator<Item = &'a BrokerDefault> {
+        let defaults = self.broker_defaults;
+        let own = defaults.and_then(|defaults| defaults.namespaces.get(namespace));
+        own.into_iter().chain(defaults.and_then(|defaults| defaults.cluster.as_ref()))
+    }
+
+    pub(super) fn config_of(
+        &self,
+        name: &NamespacedName,
+        spec: &'a BrokerSpec,
+    ) -> Option<&'a ConfigReference> {
+        let default = || self.default_levels(name.namespace()).find_map(|level| level.config.as_ref());
+        spec.config.as_ref().or_else(default)
+    }
+
+    /// What a broker without a dead letter sink gets from `config-br-defaults`. A broker that is itself the default sink
+    /// gets none: its dead letters would come back to it.
+    pub(super) fn default_sink(&self, broker: &NamespacedName) -> Option<&'a Target> {
+        let sink = self
+            .default_levels(broker.namespace())
+            .find_map(|level| level.delivery.dead_letter_sink.as_ref());
+        sink.filter(|target| target.broker() != Some(broker))
+    }
+
+    /// The delivery fields of a trigger: its own, over its broker's, over those of `config-br-defaults`.
+    pub(super) fn delivery(&self, trigger: &TriggerSpec) -> DeliverySpec {
+        let broker =
+            self.brokers.get(&trigger.broker).map(|broker| broker.delivery.clone()).unwrap_or_default();
+        let mut delivery = trigger.delivery.clone().over(broker);
+        let default_sink = self.default_sink(&trigger.broker).cloned();
+        for level in self.default_levels(trigger.broker.namespace()) {
+            delivery = delivery.over(DeliverySpec { dead_letter_sink: None, ..level.delivery.clone() });
+        }
+        DeliverySpec { dead_letter_sink: delivery.dead_letter_sink.or(default_sink), ..delivery }
+    }
+}

@@ -1,0 +1,277 @@
+//! One document: its kind, its identity, its content.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::broker::BrokerSpec;
+use super::config::ConfigSpec;
+use super::fields::Fields;
+use super::metadata;
+use super::node::{Key, Node, Value};
+use super::report::{At, Report, suggestion};
+use super::trigger::TriggerSpec;
+use crate::name::{Kind, NamespacedName};
+
+const EVENTING: &str = "eventing.knative.dev";
+const EVENTING_V1: &str = "eventing.knative.dev/v1";
+const SERVING: &str = "serving.knative.dev";
+
+/// Kinds of Knative that Pelton has no use for, beside those of groups it does not know at all.
+const EVENTING_KINDS_NOT_SERVED: [&str; 3] = ["EventType", "EventPolicy", "EventTransform"];
+
+/// A resource as one document describes it, without mistakes.
+#[derive(Debug, Clone)]
+pub struct Document {
+    pub(crate) file: Arc<str>,
+    pub(crate) line: u64,
+    pub(crate) kind: Kind,
+    pub(crate) name: NamespacedName,
+    pub(crate) tree: Arc<Node>,
+    pub(crate) content: Content,
+}
+
+/// What a document says.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    Broker(BrokerSpec),
+    Trigger(Box<TriggerSpec>),
+    ConfigMap(ConfigSpec),
+    /// Its values are never read nor kept beyond the document.
+    Secret,
+}
+
+/// What came of reading a document.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// A resource.
+    Resource(Box<Document>),
+    /// A resource with mistakes; they are in the report. The identity is there if it could be read.
+    Broken(Option<(Kind, NamespacedName)>),
+    /// A `List`: its items.
+    List(Vec<Node>),
+    /// Nothing that Pelton serves; the report says so.
+    Skipped,
+}
+
+/// What a document claims to be.
+enum Class {
+    Served(Kind),
+    List,
+    Skipped,
+    Wrong,
+}
+
+impl Document {
+    /// The kind of the resource.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The name of the resource.
+    #[must_use]
+    pub const fn name(&self) -> &NamespacedName {
+        &self.name
+    }
+
+    /// The file and line of the document, as `file:line`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        super::report::place(&self.file, self.line)
+    }
+
+    /// The file of the document.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The document as YAML text of its own, without comments and without `status`.
+    ///
+    /// # Errors
+    /// If a value has no YAML form.
+    pub fn to_yaml(&self) -> Result<String, String> {
+        let Value::Map(entries) = &self.tree.value else { return Err("the document is not a map".into()) };
+        let kept = entries.iter().filter(|(key, _)| key.name != "status").cloned().collect();
+        let tree = Node { line: self.tree.line, value: Value::Map(kept) };
+        serde_saphyr::to_string(&tree).map_err(|error| error.to_string())
+    }
+
+    /// Whether both documents describe the same value, wherever they stand.
+    #[must_use]
+    pub fn same_value(&self, other: &Self) -> bool {
+        self.tree == other.tree
+    }
+
+    /// The value of an annotation.
+    #[must_use]
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.tree.get("metadata")?.get("annotations")?.get(name)?.as_text()
+    }
+
+    /// This document with annotations set, read again; or what is wrong with the values.
+    pub(crate) fn with_annotations(
+        &self,
+        values: &BTreeMap<&str, &str>,
+    ) -> Result<Self, Vec<crate::snapshot::Problem>> {
+        let mut tree = (*self.tree).clone();
+        set_annotations(&mut tree, values);
+        let mut report = Report::new(self.file.clone());
+        match read(tree, &mut report) {
+            Reading::Resource(document) => Ok(*document),
+            _ => Err(report.problems),
+        }
+    }
+}
+
+fn set_annotations(tree: &mut Node, values: &BTreeMap<&str, &str>) {
+    let Some(metadata) = entry(tree, "metadata") else { return };
+    let Some(annotations) = entry(metadata, "annotations") else { return };
+    for (name, value) in values {
+        if let Some(node) = entry(annotations, name) {
+            node.value = Value::Text((*value).to_owned());
+        }
+    }
+}
+
+/// The entry `name` of a map, made if it is not there; an empty value becomes a map.
+fn entry<'a>(node: &'a mut Node, name: &str) -> Option<&'a mut Node> {
+    if node.value == Value::Null {
+        node.value = Value::Map(Vec::new());
+    }
+    let line = node.line;
+    let Value::Map(entries) = &mut node.value else { return None };
+    let index = entries.iter().position(|(key, _)| key.name == name).unwrap_or_else(|| {
+        entries.push((Key { line, name: name.to_owned() }, Node { line, value: Value::Null }));
+        entries.len() - 1
+    });
+    entries.get_mut(index).map(|(_, node)| node)
+}
+
+/// Reads one document; problems go to the report.
+pub(crate) fn read(tree: Node, report: &mut Report) -> Reading {
+    report.resource = None;
+    let kind = match classify(&tree, report) {
+        Class::Served(kind) => kind,
+        Class::List => return list(tree, report),
+        Class::Skipped => return Reading::Skipped,
+        Class::Wrong => return Reading::Broken(None),
+    };
+    let name = metadata::identity(&tree);
+    report.resource = name.clone().map(|name| (kind, name));
+    let before = report.problems.len();
+    let content = content(&tree, kind, name.as_ref(), report);
+    let failed = report.failed_since(before);
+    let resource = report.resource.take();
+    match (content, name) {
+        (Some(content), Some(name)) if !failed => {
+            let (file, line) = (report.file().clone(), tree.line);
+            Reading::Resource(Box::new(Document { file, line, kind, name, tree: Arc::new(tree), content }))
+        }
+        _ => Reading::Broken(resource),
+    }
+}
+
+fn content(tree: &Node, kind: Kind, name: Option<&NamespacedName>, report: &mut Report) -> Option<Content> {
+    let mut document = Fields::of(String::new(), tree, report)?;
+    document.ignore(&["apiVersion", "kind", "status"]);
+    let annotations = metadata::read(&mut document, report);
+    // Mistakes below are worth naming even where the name is wrong too.
+    let placeholder = NamespacedName::new("default", "unnamed");
+    let name = name.unwrap_or(&placeholder);
+    let content = match kind {
+        Kind::Broker => {
+            let annotations = annotations?;
+            Some(Content::Broker(BrokerSpec::read(&mut document, annotations, name.namespace(), report)))
+        }
+        Kind::Trigger => TriggerSpec::read(&mut document, annotations?, name.namespace(), report)
+            .map(|trigger| Content::Trigger(Box::new(trigger))),
+        Kind::ConfigMap => Some(Content::ConfigMap(ConfigSpec::read(&mut document, name, report))),
+        Kind::Secret => {
+            document.ignore(&["data", "stringData", "type", "immutable"]);
+            Some(Content::Secret)
+        }
+    };
+    document.finish(report);
+    content
+}
+
+fn classify(tree: &Node, report: &mut Report) -> Class {
+    let text = |name| tree.get(name).and_then(Node::as_text);
+    let at = At { line: tree.line, field: "" };
+    let (api_version, kind) = match (text("apiVersion"), text("kind")) {
+        (Some(api_version), Some(kind)) => (api_version, kind),
+        (None, None) => {
+            report.warning(&at, "PEL-1306", "has neither apiVersion nor kind, so it is no resource; skipped");
+            return Class::Skipped;
+        }
+        (Some(_), None) => {
+            report.error(&at, "PEL-1304", "kind is missing; add it, for example kind: Trigger");
+            return Class::Wrong;
+        }
+        (None, Some(kind)) => {
+            let example = if Kind::parse(kind).is_some_and(|kind| kind.api_version() != "v1") {
+                EVENTING_V1
+            } else {
+                "v1"
+            };
+            report.error(
+                &at,
+                "PEL-1304",
+                format!("apiVersion is missing; add it, for example apiVersion: {example}"),
+            );
+            return Class::Wrong;
+        }
+    };
+    let known = [Kind::Broker, Kind::Trigger, Kind::ConfigMap, Kind::Secret];
+    if let Some(kind) =
+        known.into_iter().find(|known| (known.api_version(), known.as_str()) == (api_version, kind))
+    {
+        return Class::Served(kind);
+    }
+    if (api_version, kind) == ("v1", "List") || (kind.ends_with("List") && api_version == EVENTING_V1) {
+        return Class::List;
+    }
+    classify_other(api_version, kind, &at, report)
+}
+
+fn classify_other(api_version: &str, kind: &str, at: &At<'_>, report: &mut Report) -> Class {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let named = format!("{kind} ({api_version})");
+    if group == EVENTING && !EVENTING_KINDS_NOT_SERVED.contains(&kind) {
+        let served = [Kind::Broker, Kind::Trigger];
+        let message = if served.iter().any(|served| served.as_str() == kind) {
+            format!("{named} is not served; write apiVersion: {EVENTING_V1}")
+        } else {
+            let hint = suggestion(kind, served.iter().map(|kind| kind.as_str()));
+            format!("{named} is not a kind of Knative Eventing that Pelton knows{hint}")
+        };
+        report.error(at, "PEL-1305", message);
+        return Class::Wrong;
+    }
+    if group == "pelton.dev" || group.ends_with(".pelton.dev") {
+        report.error(at, "PEL-1305", format!("{named} is not a kind of this version of Pelton"));
+        return Class::Wrong;
+    }
+    let message = if group == SERVING {
+        format!("{named} is not served by this version of Pelton; skipped")
+    } else {
+        format!("{named} is not a kind that Pelton serves; skipped")
+    };
+    report.warning(at, "PEL-1306", message);
+    Class::Skipped
+}
+
+fn list(tree: Node, report: &mut Report) -> Reading {
+    let at_line = tree.line;
+    let Value::Map(entries) = tree.value else { return Reading::Skipped };
+    match entries.into_iter().find(|(key, _)| key.name == "items") {
+        Some((_, Node { value: Value::List(items), .. })) => Reading::List(items),
+        Some((_, Node { value: Value::Null, .. })) | None => Reading::List(Vec::new()),
+        Some((key, node)) => {
+            let at = At { line: if key.line == 0 { at_line } else { key.line }, field: "items" };
+            report.error(&at, "PEL-1303", format!("is {}; write a list of resources", node.value.what()));
+            Reading::Broken(None)
+        }
+    }
+}

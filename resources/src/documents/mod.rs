@@ -1,0 +1,22 @@
+//! From text to documents: YAML (and so JSON) is read into a tree that knows its lines, then into typed values. One reading
+//! names every mistake, with file, line, field and what would be right.
+
+pub(crate) mod broker;
+pub(crate) mod config;
+pub(crate) mod delivery;
+mod document;
+mod fields;
+mod filter;
+mod metadata;
+mod node;
+pub(crate) mod report;
+mod scalar;
+mod source;
+pub(crate) mod trigger;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use document::Content;
+pub use document::Document;
+pub use source::Source;

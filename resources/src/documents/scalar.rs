@@ -1,0 +1,154 @@
+//! Small texts with a meaning: durations, amounts of bytes, instants, names.
+//!
+//! Each reader answers the value or what would be right, as the second half of a sentence.
+
+use std::time::Duration;
+
+use jiff::fmt::temporal::SpanParser;
+use pelton_event::Timestamp;
+
+use crate::limits;
+
+const SECONDS_PER_DAY: u64 = 24 * 3600;
+
+/// Reads an ISO-8601 duration (`PT0.2S`). A day is 24 hours; months and years have no fixed length and are refused.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const RIGHT: &str = "write an ISO-8601 duration such as PT0.5S, PT10M or P7D";
+    static PARSER: SpanParser = SpanParser::new();
+    let span = PARSER.parse_span(text).map_err(|_| format!("is not a duration; {RIGHT}"))?;
+    if span.is_negative() {
+        return Err(format!("is negative; {RIGHT}"));
+    }
+    if span.get_years() != 0 || span.get_months() != 0 {
+        return Err("has years or months, whose length varies; write days (P30D)".into());
+    }
+    let days = u64::from(span.get_weeks().unsigned_abs()) * 7 + u64::from(span.get_days().unsigned_abs());
+    let clock_span = span.weeks(0).days(0);
+    let clock =
+        jiff::SignedDuration::try_from(clock_span).ok().and_then(|time| Duration::try_from(time).ok());
+    let total = clock.and_then(|clock| Duration::from_secs(days * SECONDS_PER_DAY).checked_add(clock));
+    total.filter(|total| *total <= limits::DURATION_MAX).ok_or_else(|| "is longer than ten years".into())
+}
+
+/// Reads an amount of bytes as Kubernetes writes quantities: `500M`, `10Gi`, `1048576`.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 10] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("Ti", 1 << 40),
+        ("Pi", 1 << 50),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("T", 1_000_000_000_000),
+        ("P", 1_000_000_000_000_000),
+    ];
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|number| (number, *unit)))
+        .unwrap_or((text, 1));
+    let amount = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    amount.ok_or_else(|| {
+        "is not an amount of bytes; write a whole number with a unit, such as 500Mi or 10Gi".into()
+    })
+}
+
+/// Reads an RFC 3339 instant.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
+    let right = || "is not a point in time; write RFC 3339, such as 2026-05-01T12:00:00Z".to_owned();
+    let instant: jiff::Timestamp = text.parse().map_err(|_| right())?;
+    u64::try_from(instant.as_millisecond()).map(Timestamp::from_millis).map_err(|_| right())
+}
+
+/// Checks a namespace: a DNS-1123 label.
+pub(crate) fn namespace(text: &str) -> Result<(), String> {
+    if text.len() <= limits::NAMESPACE_MAX && is_label(text) {
+        return Ok(());
+    }
+    Err("is not a namespace; use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends".into())
+}
+
+/// Checks the name of a resource: a DNS-1123 subdomain.
+pub(crate) fn name(text: &str) -> Result<(), String> {
+    if text.len() <= limits::NAME_MAX && text.split('.').all(is_label) {
+        return Ok(());
+    }
+    Err("is not a name; use at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends".into())
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_iso_8601_without_months() {
+        let good = [
+            ("PT0.2S", Duration::from_millis(200)),
+            ("PT10M", Duration::from_secs(600)),
+            ("PT1H30M", Duration::from_secs(5400)),
+            ("P7D", Duration::from_secs(7 * 86_400)),
+            ("P1W", Duration::from_secs(7 * 86_400)),
+            ("P1DT1H", Duration::from_secs(90_000)),
+            ("PT0S", Duration::ZERO),
+            ("PT90S", Duration::from_secs(90)),
+        ];
+        for (text, value) in good {
+            assert_eq!(duration(text), Ok(value), "{text}");
+        }
+        let bad = [
+            ("10s", "is not a duration"),
+            ("", "is not a duration"),
+            ("PT", "is not a duration"),
+            ("5", "is not a duration"),
+            ("-PT5S", "is negative"),
+            ("P1M", "has years or months"),
+            ("P1Y", "has years or months"),
+            ("P4000D", "longer than ten years"),
+            ("PT999999999H", "is not a duration"),
+        ];
+        for (text, why) in bad {
+            let error = duration(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn amounts_of_bytes_are_kubernetes_quantities() {
+        for (text, value) in
+            [("1", 1), ("10Gi", 10 << 30), ("500M", 500_000_000), ("2k", 2_000), ("1Ki", 1024)]
+        {
+            assert_eq!(bytes(text), Ok(value), "{text}");
+        }
+        for text in ["", "Gi", "1.5Gi", "-1", "10GB", "99999999Pi", "1 Gi"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn instants_are_rfc_3339() {
+        assert_eq!(instant("1970-01-01T00:00:01.5Z"), Ok(Timestamp::from_millis(1_500)));
+        assert_eq!(instant("1970-01-01T01:00:00+01:00"), Ok(Timestamp::EPOCH));
+        for text in ["yesterday", "2026-05-01", "2026-05-01T12:00:00", "1960-01-01T00:00:00Z"] {
+            assert!(instant(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_dns_1123() {
+        for text in ["a", "a-b", "0", "a.b-c.d"] {
+            assert!(name(text).is_ok(), "{text}");
+        }
+        for text in ["", "-a", "a-", "A", "a_b", "a..b", ".a", "a/b", &"a".repeat(254)] {
+            assert!(name(text).is_err(), "{text}");
+        }
+        assert!(namespace("a.b").is_err());
+        assert!(namespace(&"a".repeat(63)).is_ok());
+        assert!(namespace(&"a".repeat(64)).is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! Limits of what a source of resources may hold; a text beyond one is refused with the limit named.
+
+/// Bytes of one file or request body.
+pub const FILE_BYTES_MAX: usize = 4 << 20;
+/// Levels of nesting in a YAML document.
+pub const NESTING_MAX: usize = 64;
+/// Values in one YAML document, aliases expanded.
+pub const NODES_MAX: usize = 200_000;
+/// Characters of a namespace (DNS-1123 label).
+pub const NAMESPACE_MAX: usize = 63;
+/// Characters of a name (DNS-1123 subdomain).
+pub const NAME_MAX: usize = 253;
+/// Characters of a topic name: Kafka's 249, less the longest suffix that Pelton appends.
+pub const TOPIC_MAX: usize = 249 - "_dead-letter".len();
+/// Partitions of a topic.
+pub const PARTITIONS_MAX: u32 = 4096;
+/// The longest duration a resource may give: ten years.
+pub const DURATION_MAX: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
+/// The smallest log budget of a broker, in bytes: below it a broker could not hold one large batch.
+pub const RETENTION_BYTES_MIN: u64 = 16 << 20;
+/// Bytes of a URI.
+pub const URI_BYTES_MAX: usize = 2048;
