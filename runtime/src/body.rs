@@ -82,7 +82,7 @@ impl Collector {
 
     pub(crate) fn push(&mut self, data: Bytes) -> Result<(), TooLarge> {
         let have = self.first.len() + self.rest.len();
-        if data.len() > self.limit - have {
+        if data.len() > self.room() {
             return Err(TooLarge);
         }
         if have == 0 {
@@ -95,6 +95,11 @@ impl Collector {
         }
         self.rest.extend_from_slice(&data);
         Ok(())
+    }
+
+    /// Bytes that still fit.
+    pub(crate) fn room(&self) -> usize {
+        self.limit - self.first.len() - self.rest.len()
     }
 
     pub(crate) fn finish(self) -> Bytes {

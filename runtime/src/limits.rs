@@ -30,6 +30,8 @@ pub const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 pub const URL_BYTES_MAX: usize = 8192;
 /// Bytes of a response's head.
 pub const RESPONSE_HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes read of the body of an answer that is no success.
+pub const ERROR_RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// Header fields of one response.
 pub const RESPONSE_HEADER_COUNT_MAX: usize = 128;
 /// Addresses of one host that are tried.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -19,7 +19,9 @@ use tokio::time::Instant;
 use super::connect::Opened;
 use super::{CallError, Target};
 use crate::body::{Collector, TooLarge};
-use crate::limits::{HTTP2_PING_INTERVAL, RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADER_COUNT_MAX};
+use crate::limits::{
+    ERROR_RESPONSE_BYTES_MAX, HTTP2_PING_INTERVAL, RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADER_COUNT_MAX,
+};
 use crate::stream::Stream;
 
 pub(super) type Outgoing = Request<Full<Bytes>>;
@@ -144,7 +146,7 @@ impl Http1 {
             None => Failure::Call(failed(exchange.target, error.error())),
         })?;
         let (head, mut body) = response.into_parts();
-        let mut collected = Collected::new(exchange, head.status.as_u16(), &body).map_err(Failure::Call)?;
+        let mut collected = Collected::new(exchange, head.status, &body).map_err(Failure::Call)?;
         let mut polled_again = false;
         let body = poll_fn(|cx| {
             loop {
@@ -154,7 +156,10 @@ impl Http1 {
                 drive(driver, &mut ended, cx);
                 match Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(None) => return Poll::Ready(Ok(())),
-                    Poll::Ready(Some(frame)) => collected.push(frame)?,
+                    Poll::Ready(Some(frame)) => match collected.push(frame)? {
+                        Wanted::More => {}
+                        Wanted::Nothing => return Poll::Ready(Ok(())),
+                    },
                     // The driver reads on only after the body was asked for, so it gets a second turn after the first.
                     Poll::Pending if !polled_again => polled_again = true,
                     Poll::Pending => return Poll::Pending,
@@ -201,10 +206,13 @@ impl Http2 {
                 None => Failure::Call(failed(exchange.target, error.error())),
             })?;
         let (head, mut body) = response.into_parts();
-        let mut collected = Collected::new(exchange, head.status.as_u16(), &body).map_err(Failure::Call)?;
+        let mut collected = Collected::new(exchange, head.status, &body).map_err(Failure::Call)?;
         while !body.is_end_stream() {
             match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-                Some(frame) => collected.push(frame).map_err(Failure::Call)?,
+                Some(frame) => match collected.push(frame).map_err(Failure::Call)? {
+                    Wanted::More => {}
+                    Wanted::Nothing => break,
+                },
                 None => break,
             }
         }
@@ -212,34 +220,54 @@ impl Http2 {
     }
 }
 
-/// The body of an answer as it comes in, within its limit.
+/// The body of an answer as it comes in, within its limit. Of an answer that is no success only the first bytes are kept,
+/// however many come: they are for people.
 struct Collected<'a> {
     target: &'a Target,
     limit: usize,
-    status: u16,
+    status: StatusCode,
     collector: Collector,
 }
 
+/// Whether the rest of a body is wanted. A connection with a body that was not read to its end is not used again.
+enum Wanted {
+    More,
+    Nothing,
+}
+
 impl<'a> Collected<'a> {
-    fn new(exchange: &Exchange<'a>, status: u16, body: &Incoming) -> Result<Self, CallError> {
+    fn new(exchange: &Exchange<'a>, status: StatusCode, body: &Incoming) -> Result<Self, CallError> {
         let (target, limit) = (exchange.target, exchange.response_limit);
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        let (announced, limit) = if status.is_success() {
+            (announced, limit)
+        } else {
+            (0, limit.min(ERROR_RESPONSE_BYTES_MAX))
+        };
         match Collector::new(announced, limit) {
             Ok(collector) => Ok(Self { target, limit, status, collector }),
             Err(TooLarge) => Err(too_large(target, limit, status)),
         }
     }
 
-    fn push(&mut self, frame: Result<hyper::body::Frame<Bytes>, hyper::Error>) -> Result<(), CallError> {
+    fn push(&mut self, frame: Result<hyper::body::Frame<Bytes>, hyper::Error>) -> Result<Wanted, CallError> {
         let frame = frame.map_err(|error| failed(self.target, &error))?;
         // Trailers carry nothing that Pelton reads.
-        let Ok(data) = frame.into_data() else { return Ok(()) };
-        self.collector.push(data).map_err(|TooLarge| too_large(self.target, self.limit, self.status))
+        let Ok(mut data) = frame.into_data() else { return Ok(Wanted::More) };
+        let room = self.collector.room();
+        let wanted = if self.status.is_success() || data.len() <= room {
+            Wanted::More
+        } else {
+            data.truncate(room);
+            Wanted::Nothing
+        };
+        self.collector.push(data).map_err(|TooLarge| too_large(self.target, self.limit, self.status))?;
+        Ok(wanted)
     }
 }
 
-fn too_large(target: &Target, limit: usize, status: u16) -> CallError {
-    CallError::ResponseTooLarge { origin: target.origin().to_owned(), limit, status }
+fn too_large(target: &Target, limit: usize, status: StatusCode) -> CallError {
+    CallError::ResponseTooLarge { origin: target.origin().to_owned(), limit, status: status.as_u16() }
 }
 
 fn not_sent(request: Outgoing, error: &hyper::Error, exchange: &Exchange<'_>) -> Failure {

@@ -44,7 +44,8 @@ pub struct Call {
     /// Time from having a place on a connection to the last byte of the answer. Waiting in line does not count: it is
     /// our own bound, not the other side's slowness.
     pub timeout: Duration,
-    /// Bytes of the answer's body that are read; more is an error.
+    /// Bytes of the answer's body that are read; more is an error. Of an answer that is no success the first
+    /// [`ERROR_RESPONSE_BYTES_MAX`](crate::limits::ERROR_RESPONSE_BYTES_MAX) at most come, and more is no error.
     pub response_limit: usize,
 }
 
@@ -92,11 +93,11 @@ impl Client {
     /// # Errors
     /// When the file cannot be read or holds no certificate.
     pub fn new(
-        options: ClientOptions,
+        options: &ClientOptions,
         resolver: impl Resolve,
         extra_ca_certificates: Option<&Path>,
     ) -> Result<Self, TrustError> {
-        let connector = connect::Connector::new(&options, Box::new(resolver), extra_ca_certificates)?;
+        let connector = connect::Connector::new(options, Box::new(resolver), extra_ca_certificates)?;
         Ok(Self(pool::Pool::start(connector, options.connections_per_origin, options.idle_timeout)))
     }
 }

@@ -27,6 +27,8 @@ struct Parts {
     /// The whole URI, as HTTP/2 wants it.
     absolute_form: Uri,
     host_header: HeaderValue,
+    /// Whether the address comes from Pelton itself, so that the egress rules have nothing to say about it.
+    is_replica: bool,
 }
 
 /// The host of a URL.
@@ -86,6 +88,35 @@ impl Target {
             origin_form,
             absolute_form,
             host_header,
+            is_replica: false,
+        })))
+    }
+
+    /// `url` as served by the replica at `authority` (`host:port`): calls connect to the replica and name the host of `url`.
+    /// The egress rules do not apply, since Pelton itself says where a replica is.
+    ///
+    /// # Errors
+    /// [`CallError::InvalidUrl`] for a URL that is not a plain `http` one, or a replica that is not `host:port`.
+    pub fn on_replica(url: &str, authority: &str) -> Result<Self, CallError> {
+        let invalid = |problem: &'static str| CallError::InvalidUrl { problem };
+        let parsed = Self::parse(url)?;
+        if parsed.is_https() {
+            return Err(invalid("a replica is called over http"));
+        }
+        let authority: Authority = authority.parse().map_err(|_| invalid("its replica is not host:port"))?;
+        let host = parse_host(&authority).ok_or_else(|| invalid("its replica names no host"))?;
+        let port =
+            parse_port(&authority, false).ok_or_else(|| invalid("its replica's port is not a number from 1 to 65535"))?;
+        Ok(Self(Arc::new(Parts {
+            // Connections that skipped the egress rules are never lent to calls that are under them.
+            pool_key: format!("replica http://{host}:{port}"),
+            host,
+            port,
+            server_name: None,
+            origin_form: parsed.origin_form(),
+            absolute_form: parsed.absolute_form(),
+            host_header: parsed.host_header(),
+            is_replica: true,
         })))
     }
 
@@ -117,6 +148,10 @@ impl Target {
     #[must_use]
     pub fn path_and_query(&self) -> &str {
         self.0.origin_form.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+    }
+
+    pub(super) fn is_replica(&self) -> bool {
+        self.0.is_replica
     }
 
     pub(super) fn server_name(&self) -> Option<&ServerName<'static>> {
@@ -220,6 +255,20 @@ mod tests {
             assert!(matches!(Target::parse(url), Err(CallError::InvalidUrl { .. })), "{url}");
         }
         assert!(Target::parse(&format!("http://a/{}", "x".repeat(URL_BYTES_MAX))).is_err());
+    }
+
+    #[test]
+    fn a_replica_is_connected_to_and_the_service_is_named() {
+        let target = Target::on_replica("http://shop.default.svc.cluster.local/orders?x=1", "127.0.0.1:20001").unwrap();
+        assert_eq!(target.host().to_string(), "127.0.0.1");
+        assert_eq!((target.port(), target.path_and_query()), (20001, "/orders?x=1"));
+        assert_eq!(target.host_header(), "shop.default.svc.cluster.local");
+        assert!(target.is_replica());
+        assert_ne!(target.origin(), Target::parse("http://127.0.0.1:20001/").unwrap().origin(), "pools apart");
+        for replica in ["", "127.0.0.1:0", "a b", ":80"] {
+            assert!(Target::on_replica("http://shop/", replica).is_err(), "{replica:?}");
+        }
+        assert!(Target::on_replica("https://shop/", "127.0.0.1:1").is_err());
     }
 
     #[test]
