@@ -1,0 +1,55 @@
+//! `make bench`: CPU time per event of each stage and of the whole path, beside baselines measured in the same run, and the
+//! footprint. Every line goes to `docs/benchmarks.md` with its commit; a line that cannot be measured is an open line.
+//!
+//! Servers, clients and subscribers are processes of their own (this program, called by a role name), so that each one's CPU
+//! time is its own.
+
+mod footprint;
+mod load;
+mod micro;
+mod path;
+mod peers;
+mod process;
+mod report;
+
+use report::Report;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["echo"] => peers::echo(),
+        ["sink"] => peers::sink(),
+        ["post", url, count, in_flight] => peers::post(url, number(count), number(in_flight)),
+        ["load", address, path, connections, seconds] => {
+            load::run(address, path, number(connections), number(seconds))
+        }
+        ["load-paced", address, path, connections, seconds, rate] => {
+            load::run_paced(address, path, number(connections), number(seconds), number(rate));
+        }
+        [] | ["micro" | "path" | "footprint"] => {
+            let only = arguments.first().copied();
+            let mut report = Report::new();
+            if only.is_none_or(|part| part == "micro") {
+                micro::measure(&mut report);
+            }
+            if only.is_none_or(|part| part == "path") {
+                path::measure(&mut report);
+            }
+            if only.is_none_or(|part| part == "footprint") {
+                footprint::measure(&mut report);
+            }
+            report.finish(only.is_none());
+        }
+        other => {
+            eprintln!(
+                "unknown arguments {other:?}; call without any to measure everything, or with micro, path or footprint"
+            );
+            std::process::exit(2);
+        }
+    }
+}
+
+fn number(text: &str) -> usize {
+    text.parse().unwrap_or_else(|_| panic!("`{text}` is not a number"))
+}

@@ -1,0 +1,149 @@
+//! Child processes whose CPU time and memory are read from `/proc`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A child process; killed when dropped.
+pub struct Process {
+    child: Child,
+    /// What it printed on its first line: its address.
+    pub address: String,
+}
+
+impl Process {
+    /// Starts this program in the role `arguments`; its first line of output is its address.
+    pub fn role(arguments: &[&str]) -> Self {
+        let program = std::env::current_exe().expect("a program knows its own path");
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program can be run again");
+        let mut address = String::new();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut address).expect("a role prints its address");
+        Self { child, address: address.trim().to_owned() }
+    }
+
+    /// Runs this program in the role `arguments` to its end; answers what it printed.
+    pub fn run(arguments: &[&str]) -> serde_json::Value {
+        let program = std::env::current_exe().expect("a program knows its own path");
+        let output = Command::new(program)
+            .args(arguments)
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("this program can be run");
+        serde_json::from_slice(&output.stdout).expect("a role answers in JSON")
+    }
+
+    /// CPU time of the process so far: user and system.
+    pub fn cpu(&self) -> Duration {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the process runs");
+        let after = stat.rsplit(')').next().unwrap_or_default();
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        let ticks: u64 = [11, 12].iter().filter_map(|&index| fields.get(index)?.parse::<u64>().ok()).sum();
+        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    /// Resident memory in bytes.
+    pub fn memory(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
+        let line =
+            status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has a resident size");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("it is a number") * 1024
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running Pelton over a resource folder of its own.
+pub struct Pelton {
+    /// The process.
+    pub process: Process,
+    /// The admin address.
+    pub admin: String,
+    /// From start to ready.
+    pub ready_after: Duration,
+    _folder: tempfile::TempDir,
+}
+
+impl Pelton {
+    /// Starts `PELTON_BIN` with `yaml` as its resources and waits until it is ready.
+    pub fn start(yaml: &str) -> Self {
+        let bin = std::env::var_os("PELTON_BIN").expect("PELTON_BIN names the binary to measure");
+        let folder = tempfile::tempdir().expect("a scratch directory can be made");
+        let resources = folder.path().join("resources");
+        std::fs::create_dir(&resources).expect("a scratch directory takes folders");
+        std::fs::write(resources.join("bench.yaml"), yaml).expect("a scratch directory takes files");
+        let start = Instant::now();
+        let mut child = Command::new(bin)
+            .arg("run")
+            .arg(&resources)
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .args(["--ingress", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .env("PELTON__LOG_OUTPUT__FORMAT", "json")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("PELTON_BIN can be run");
+        let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let mut ingress = String::new();
+        let mut admin = String::new();
+        while ingress.is_empty() || admin.is_empty() {
+            let line = lines.next().expect("pelton says where it listens").expect("its log is text");
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            let address = line["fields"]["address"].as_str().unwrap_or_default().to_owned();
+            match line["fields"]["listener"].as_str() {
+                Some("ingress") => ingress = address,
+                Some("admin") => admin = address,
+                _ => {}
+            }
+        }
+        std::thread::spawn(move || lines.for_each(drop));
+        let mut process = Process { child, address: String::new() };
+        wait(|| get(&admin, "/readyz").starts_with("HTTP/1.1 200"));
+        process.address = ingress;
+        Self { process, admin, ready_after: start.elapsed(), _folder: folder }
+    }
+
+    /// The sum of all series of a metric.
+    pub fn metric(&self, name: &str) -> f64 {
+        get(&self.admin, "/metrics")
+            .lines()
+            .filter(|line| line.split(['{', ' ']).next() == Some(name))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+}
+
+/// Waits until `condition` holds; gives up after two minutes.
+pub fn wait(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !condition() {
+        assert!(Instant::now() < deadline, "gave up waiting");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The whole answer to a GET; empty if there is none.
+pub fn get(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let answer = || -> std::io::Result<String> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.write_all(
+            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes(),
+        )?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    answer().unwrap_or_default()
+}
