@@ -239,11 +239,8 @@ impl<'a> Collected<'a> {
     fn new(exchange: &Exchange<'a>, status: StatusCode, body: &Incoming) -> Result<Self, CallError> {
         let (target, limit) = (exchange.target, exchange.response_limit);
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        let (announced, limit) = if status.is_success() {
-            (announced, limit)
-        } else {
-            (0, limit.min(ERROR_RESPONSE_BYTES_MAX))
-        };
+        let (announced, limit) =
+            if status.is_success() { (announced, limit) } else { (0, limit.min(ERROR_RESPONSE_BYTES_MAX)) };
         match Collector::new(announced, limit) {
             Ok(collector) => Ok(Self { target, limit, status, collector }),
             Err(TooLarge) => Err(too_large(target, limit, status)),

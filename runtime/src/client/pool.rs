@@ -31,6 +31,7 @@ struct Origin {
     /// One for each connection (HTTP/1.1) or stream (HTTP/2) that may be in use; who waits for one waits in line.
     places: Semaphore,
     /// The most recently used is the last, and is taken first: the others may age.
+    #[allow(clippy::vec_box, reason = "a connection is large and moves in and out with every call")]
     idle: Mutex<Vec<Box<Http1>>>,
     http2: Mutex<SharedHttp2>,
     /// Held while opening where HTTP/2 is known to be spoken, so that a crowd opens one connection, not many.
@@ -50,6 +51,7 @@ impl Pool {
         connections_per_origin: usize,
         idle_timeout: Duration,
     ) -> Arc<Self> {
+        let connections_per_origin = connections_per_origin.clamp(1, Semaphore::MAX_PERMITS);
         let pool =
             Arc::new(Self { connector, connections_per_origin, idle_timeout, origins: RwLock::default() });
         tokio::spawn(sweep_until_dropped(Arc::downgrade(&pool), (idle_timeout / 2).max(SWEEP_INTERVAL_MIN)));
@@ -166,7 +168,7 @@ impl Pool {
 impl Origin {
     fn new(places: usize) -> Self {
         Self {
-            places: Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)),
+            places: Semaphore::new(places),
             idle: Mutex::default(),
             http2: Mutex::default(),
             opening: tokio::sync::Mutex::default(),

@@ -105,8 +105,8 @@ impl Target {
         }
         let authority: Authority = authority.parse().map_err(|_| invalid("its replica is not host:port"))?;
         let host = parse_host(&authority).ok_or_else(|| invalid("its replica names no host"))?;
-        let port =
-            parse_port(&authority, false).ok_or_else(|| invalid("its replica's port is not a number from 1 to 65535"))?;
+        let port = parse_port(&authority, false)
+            .ok_or_else(|| invalid("its replica's port is not a number from 1 to 65535"))?;
         Ok(Self(Arc::new(Parts {
             // Connections that skipped the egress rules are never lent to calls that are under them.
             pool_key: format!("replica http://{host}:{port}"),
@@ -259,12 +259,18 @@ mod tests {
 
     #[test]
     fn a_replica_is_connected_to_and_the_service_is_named() {
-        let target = Target::on_replica("http://shop.default.svc.cluster.local/orders?x=1", "127.0.0.1:20001").unwrap();
+        let target =
+            Target::on_replica("http://shop.default.svc.cluster.local/orders?x=1", "127.0.0.1:20001")
+                .unwrap();
         assert_eq!(target.host().to_string(), "127.0.0.1");
         assert_eq!((target.port(), target.path_and_query()), (20001, "/orders?x=1"));
         assert_eq!(target.host_header(), "shop.default.svc.cluster.local");
         assert!(target.is_replica());
-        assert_ne!(target.origin(), Target::parse("http://127.0.0.1:20001/").unwrap().origin(), "pools apart");
+        assert_ne!(
+            target.origin(),
+            Target::parse("http://127.0.0.1:20001/").unwrap().origin(),
+            "pools apart"
+        );
         for replica in ["", "127.0.0.1:0", "a b", ":80"] {
             assert!(Target::on_replica("http://shop/", replica).is_err(), "{replica:?}");
         }

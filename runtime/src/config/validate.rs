@@ -99,7 +99,7 @@ impl Found {
         {
             let bytes = ingress.in_flight.bytes() / 100 * u64::from(share);
             self.unless(
-                bytes >= batch.bytes(),
+                share == 0 || bytes >= batch.bytes(),
                 key,
                 format!("{share} % of ingress.in-flight ({}) is less than ingress.batch-limit ({batch}), so no full batch could ever come in", ingress.in_flight),
             );

@@ -194,3 +194,90 @@ impl Drop for Added {
         self.watch.connections().open.remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times { header: Duration::from_secs(10), idle: Duration::from_secs(60) };
+
+    /// Lets a connection with the counters that `set` makes be looked at every second, and tells when each order came.
+    fn orders(set: impl Fn(&Counters, u64), seconds: u64) -> Vec<(u64, Order)> {
+        let start = Instant::now();
+        let mut view = View::new(start);
+        let counters = Counters::default();
+        let mut orders = Vec::new();
+        for second in 0..=seconds {
+            set(&counters, second);
+            let order = view.judge(&counters, TIMES, start + Duration::from_secs(second));
+            if orders.last().is_none_or(|(_, last)| *last != order) {
+                orders.push((second, order));
+            }
+        }
+        orders
+    }
+
+    #[test]
+    fn without_a_request_it_is_shut_down_after_the_idle_time_and_cut_off_if_it_stays() {
+        assert_eq!(orders(|_, _| {}, 80), [(0, Order::Serve), (60, Order::ShutDown), (70, Order::Abort)]);
+    }
+
+    #[test]
+    fn a_head_that_drips_is_cut_off_after_the_header_time() {
+        let drips = |counters: &Counters, second| counters.bytes_read.store(second, Ordering::Relaxed);
+        assert_eq!(orders(drips, 20), [(0, Order::Serve), (11, Order::Abort)]);
+    }
+
+    #[test]
+    fn on_http2_bytes_without_a_request_are_no_head() {
+        let pings = |counters: &Counters, second| {
+            counters.is_http2.store(true, Ordering::Relaxed);
+            counters.bytes_read.store(second, Ordering::Relaxed);
+        };
+        assert_eq!(orders(pings, 60), [(0, Order::Serve), (60, Order::ShutDown)]);
+    }
+
+    #[test]
+    fn requests_keep_it_open() {
+        let in_flight = |counters: &Counters, _| {
+            counters.requests_in_flight.store(1, Ordering::Relaxed);
+            counters.bytes_read.store(100, Ordering::Relaxed);
+        };
+        assert_eq!(orders(in_flight, 500), [(0, Order::Serve)]);
+        let one_a_minute = |counters: &Counters, second: u64| {
+            counters.requests_started.store(second / 59, Ordering::Relaxed);
+            counters.bytes_read.store(second / 59 * 100, Ordering::Relaxed);
+            counters.head_mark.store(second / 59 * 100, Ordering::Relaxed);
+        };
+        assert_eq!(orders(one_a_minute, 500), [(0, Order::Serve)]);
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_cut_off() {
+        let stalls = |counters: &Counters, second: u64| {
+            counters.requests_in_flight.store(1, Ordering::Relaxed);
+            counters.write_blocked.store(true, Ordering::Relaxed);
+            counters.bytes_written.store(second.min(5), Ordering::Relaxed);
+        };
+        assert_eq!(orders(stalls, 70), [(0, Order::Serve), (66, Order::Abort)]);
+        let reads_slowly = |counters: &Counters, second: u64| {
+            counters.requests_in_flight.store(1, Ordering::Relaxed);
+            counters.write_blocked.store(true, Ordering::Relaxed);
+            counters.bytes_written.store(second / 30, Ordering::Relaxed);
+        };
+        assert_eq!(orders(reads_slowly, 500), [(0, Order::Serve)]);
+    }
+
+    #[test]
+    fn whoever_comes_after_the_shut_down_is_told() {
+        let watch = Arc::new(Watch::new(TIMES));
+        let early = Arc::new(Counters::default());
+        let added = watch.add(early.clone(), Waker::noop().clone());
+        watch.shut_down_all();
+        let late = Arc::new(Counters::default());
+        let _late = watch.add(late.clone(), Waker::noop().clone());
+        assert_eq!((early.order(), late.order()), (Order::ShutDown, Order::ShutDown));
+        drop(added);
+        assert_eq!(watch.connections().open.len(), 1);
+    }
+}
