@@ -14,3 +14,5 @@ pub mod limits;
 pub mod listen;
 mod stream;
 pub mod telemetry;
+#[cfg(test)]
+mod tls_tests;

@@ -64,7 +64,7 @@ pub enum ListenError {
         problem: String,
     },
     /// The certificate or its key is not usable.
-    #[error("cannot use the TLS {} for {name}: {problem}", .file.display())]
+    #[error("cannot use the TLS file {} for {name}: {problem}", .file.display())]
     Tls {
         /// The listener.
         name: &'static str,

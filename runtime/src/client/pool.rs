@@ -151,6 +151,18 @@ impl Pool {
         });
     }
 
+    /// Connections that wait for use and that the other side has not closed.
+    #[cfg(test)]
+    pub(super) fn usable_connections(&self) -> usize {
+        let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
+        origins
+            .values()
+            .map(|origin| {
+                lock(&origin.idle).iter_mut().filter_map(|http1| http1.is_usable().then_some(())).count()
+            })
+            .sum()
+    }
+
     /// Connections that wait for use, over all origins.
     #[cfg(test)]
     pub(super) fn idle_connections(&self) -> usize {
