@@ -18,9 +18,9 @@ pub(crate) const ENTRY_HEADER_BYTES: usize = 4;
 pub(crate) fn push_entry(buffer: &mut Vec<u8>, name: &str, value: &str, kind: Kind) {
     debug_assert!(name.len() <= crate::limits::ATTRIBUTE_NAME_BYTES_MAX);
     debug_assert!(value.len() <= crate::limits::ATTRIBUTE_VALUE_BYTES_MAX);
-    buffer.push(kind as u8);
-    buffer.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
-    buffer.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
+    let name_length = u8::try_from(name.len()).unwrap_or(u8::MAX);
+    let [low, high] = u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes();
+    buffer.extend_from_slice(&[kind as u8, name_length, low, high]);
     buffer.extend_from_slice(name.as_bytes());
     buffer.extend_from_slice(value.as_bytes());
 }

@@ -9,7 +9,6 @@ use std::borrow::Cow;
 
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use memchr::memchr2;
 use percent_encoding::percent_decode;
 
 use crate::content_mode::ContentMode;
@@ -116,6 +115,7 @@ fn has_event_headers(headers: &HeaderMap) -> bool {
 fn decode_binary(headers: &HeaderMap, body: Bytes, options: Options) -> Result<Event, DecodeError> {
     let version = spec_version(headers)?;
     let mut builder = EventBuilder::new(version);
+    let mut has_data = !body.is_empty();
     for (name, value) in headers {
         if let Some(attribute) = name.as_str().strip_prefix(PREFIX) {
             match attribute {
@@ -127,9 +127,9 @@ fn decode_binary(headers: &HeaderMap, body: Bytes, options: Options) -> Result<E
             let text = std::str::from_utf8(value.as_bytes())
                 .map_err(|_| DecodeError::header(name.as_str(), NOT_UTF8))?;
             builder.attribute("datacontenttype", text, Kind::String)?;
+            has_data = true;
         }
     }
-    let has_data = !body.is_empty() || headers.contains_key(CONTENT_TYPE);
     Ok(builder.build(has_data.then_some(body))?)
 }
 
@@ -158,7 +158,8 @@ fn attribute_value<'a>(
     options: Options,
 ) -> Result<Cow<'a, str>, DecodeError> {
     let bytes = value.as_bytes();
-    if !options.decode_percent || memchr2(b'%', b'"', bytes).is_none() {
+    let encoded = bytes.iter().fold(false, |encoded, byte| encoded | matches!(byte, b'%' | b'"'));
+    if !encoded || !options.decode_percent {
         return std::str::from_utf8(bytes)
             .map(Cow::Borrowed)
             .map_err(|_| DecodeError::header(name.as_str(), NOT_UTF8));
