@@ -190,7 +190,7 @@ impl<'a> Builder<'a> {
         });
         let other = config.other_keys.iter().map(|(key, line)| {
             let hint = suggestion(key, KNOWN);
-            (key, *line, format!("is no setting of a Broker that Pelton knows{hint}; it has no effect"))
+            (key, *line, format!("is no setting of a Broker that Pelton knows and has no effect{hint}"))
         });
         for (key, line, message) in kafka.chain(other) {
             let field = format!("data[{key:?}]");

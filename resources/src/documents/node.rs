@@ -191,6 +191,8 @@ impl Serialize for Node {
 pub(crate) fn parse_stream(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
     let options = serde_saphyr::options! {
         with_snippet: false,
+        // YAML 1.2: `no` and `y` are texts, as somebody who filters for Norway expects.
+        strict_booleans: true,
         budget: serde_saphyr::budget! {
             max_depth: limits::NESTING_MAX,
             max_nodes: limits::NODES_MAX,
