@@ -103,3 +103,9 @@ fn compile_filters(bencher: Bencher<'_, '_>, count: usize) {
         black_box(&expressions).iter().map(|e| Filter::compile(e).unwrap()).collect::<Vec<_>>()
     });
 }
+
+#[divan::bench]
+fn walk_attributes(bencher: Bencher<'_, '_>) {
+    let event = event();
+    bencher.bench_local(|| black_box(&event).attributes().map(|a| a.value.text.len()).sum::<usize>());
+}

@@ -13,6 +13,7 @@ type Gram = [u8; GRAM_BYTES];
 pub(super) struct AttributeIndex {
     equal: HashMap<Box<[u8]>, Span>,
     grams: HashMap<Gram, Span>,
+    gram_marks: GramMarks,
     prefixes: PrefixSet,
     /// Of the texts read backwards.
     suffixes: PrefixSet,
@@ -36,6 +37,8 @@ impl AttributeIndex {
             gram.copy_from_slice(text);
             gram
         });
+        let mut gram_marks = GramMarks::default();
+        grams.keys().for_each(|gram| gram_marks.set(*gram));
         let mut reversed: Vec<(Vec<u8>, Posting)> = of_kind(KeyKind::Suffix)
             .iter()
             .map(|(key, posting)| (key.text.iter().rev().copied().collect(), *posting))
@@ -44,6 +47,7 @@ impl AttributeIndex {
         Self {
             equal,
             grams,
+            gram_marks,
             prefixes: PrefixSet::build(
                 of_kind(KeyKind::Prefix).iter().map(|(key, posting)| (key.text, *posting)),
             ),
@@ -71,11 +75,34 @@ impl AttributeIndex {
         }
         if !self.grams.is_empty() {
             for gram in text.array_windows::<GRAM_BYTES>() {
-                if let Some(span) = self.grams.get(gram) {
+                if self.gram_marks.may_have(*gram)
+                    && let Some(span) = self.grams.get(gram)
+                {
                     span.of(&self.postings).iter().copied().for_each(&mut visit);
                 }
             }
         }
+    }
+}
+
+/// A small table in front of the grams, as most of a text's grams lead nowhere: one bit for many grams.
+#[derive(Debug, Default)]
+struct GramMarks([u64; 16]);
+
+impl GramMarks {
+    const fn place([a, b, c]: Gram) -> (usize, u64) {
+        let mixed = (a as u32).wrapping_mul(37) ^ (b as u32).wrapping_mul(101) ^ (c as u32).wrapping_mul(411);
+        (mixed as usize / 64 % 16, 1 << (mixed % 64))
+    }
+
+    const fn set(&mut self, gram: Gram) {
+        let (word, bit) = Self::place(gram);
+        self.0[word] |= bit;
+    }
+
+    const fn may_have(&self, gram: Gram) -> bool {
+        let (word, bit) = Self::place(gram);
+        self.0[word] & bit != 0
     }
 }
 

@@ -32,6 +32,8 @@ pub struct FilterIndex {
     /// The ids of all filters, grouped by entry.
     ids: Box<[u32]>,
     attributes: HashMap<Box<str>, AttributeIndex>,
+    /// One bit for each [`name_mark`] of `attributes`, as most attributes of an event are asked for by no filter.
+    names: u64,
     /// The filters without a key.
     always: Box<[Posting]>,
 }
@@ -99,7 +101,8 @@ impl FilterIndex {
         let (filters, ids, spans) = group(filters);
         let (attributes, always) = index(&filters);
         let entries = filters.into_iter().zip(spans).map(|(filter, ids)| Entry { filter, ids }).collect();
-        Self { entries, ids, attributes, always }
+        let names = attributes.keys().fold(0, |names, name| names | name_mark(name));
+        Self { entries, ids, attributes, names, always }
     }
 
     /// Finds the filters that `event` passes and leaves their ids in `matches`.
@@ -112,7 +115,9 @@ impl FilterIndex {
         }
         let mut reversed = std::mem::take(&mut matches.reversed);
         for attribute in attributes.iter() {
-            if let Some(index) = self.attributes.get(attribute.name) {
+            if self.names & name_mark(attribute.name) != 0
+                && let Some(index) = self.attributes.get(attribute.name)
+            {
                 index.find(attribute.value.text.as_bytes(), &mut reversed, |posting| {
                     self.candidate(posting, attributes, matches);
                 });
@@ -153,6 +158,12 @@ impl FilterIndex {
     pub const fn scanned(&self) -> usize {
         self.always.len()
     }
+}
+
+/// A bit that stands for a name, and for many others.
+fn name_mark(name: &str) -> u64 {
+    let first = name.as_bytes().first().copied().unwrap_or(0);
+    1 << ((usize::from(first) + name.len() * 7) % 64)
 }
 
 /// Each different filter once, and the ids of each.

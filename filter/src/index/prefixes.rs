@@ -1,17 +1,23 @@
 //! Which of many texts does a given one start with?
 
-use super::postings::{Posting, Postings, Span};
+use super::postings::{Posting, Postings, Span, to_u32};
 
 /// A sorted set of texts. Its search is one binary search, whatever the number and lengths of the texts.
 ///
 /// Every text that `value` starts with is either the last text of the set that is not greater than `value`, or a prefix of that
 /// one: all texts between a prefix of `value` and `value` itself start with that prefix. So each text knows its longest proper
 /// prefix in the set, its parent, and the search walks up from there.
+///
+/// Types and sources of one organisation start alike. What all texts share is compared once, and the binary search goes over
+/// the eight bytes behind that; only texts that are equal there too are compared as a whole.
 #[derive(Debug, Default)]
 pub(super) struct PrefixSet {
     texts: Box<[u8]>,
     entries: Box<[PrefixEntry]>,
+    heads: Box<[u64]>,
     postings: Postings,
+    /// How many bytes all texts share.
+    shared: usize,
     longest: usize,
 }
 
@@ -45,7 +51,7 @@ impl PrefixSet {
             {
                 open.pop();
             }
-            let parent = open.last().map_or(NO_PARENT, |&at| super::postings::to_u32(at));
+            let parent = open.last().map_or(NO_PARENT, |&at| to_u32(at));
             open.push(entries.len());
             let start = texts.len();
             texts.extend_from_slice(text);
@@ -55,8 +61,23 @@ impl PrefixSet {
                 postings: Span::new(postings.len() - 1, postings.len()),
             });
         }
+        let text = |entry: &PrefixEntry| entry.text.of(&texts);
+        // In a sorted list, what the first and the last share is what all share.
+        let shared = match &*entries {
+            [] => 0,
+            [first, .., last] => common_length(text(first), text(last)),
+            [only] => only.text.len(),
+        };
+        let heads = entries.iter().map(|entry| head(&text(entry)[shared..])).collect();
         let longest = entries.iter().map(|entry| entry.text.len()).max().unwrap_or(0);
-        Self { texts: texts.into(), entries: entries.into(), postings: postings.into(), longest }
+        Self {
+            texts: texts.into(),
+            entries: entries.into(),
+            heads,
+            postings: postings.into(),
+            shared,
+            longest,
+        }
     }
 
     /// The most bytes of a value that can matter.
@@ -66,11 +87,8 @@ impl PrefixSet {
 
     /// Calls `visit` for the postings of every text that `value` starts with.
     pub(super) fn find(&self, value: &[u8], mut visit: impl FnMut(Posting)) {
-        let value = &value[..value.len().min(self.longest)];
-        let after = self.entries.partition_point(|entry| entry.text.of(&self.texts) <= value);
-        let Some(mut at) = after.checked_sub(1) else { return };
-        let nearest = self.entries[at].text.of(&self.texts);
-        let common = nearest.iter().zip(value).take_while(|(left, right)| left == right).count();
+        let Some(mut at) = self.last_not_greater(value) else { return };
+        let common = common_length(self.entries[at].text.of(&self.texts), value);
         loop {
             let entry = &self.entries[at];
             if entry.text.len() <= common {
@@ -82,4 +100,33 @@ impl PrefixSet {
             at = entry.parent as usize;
         }
     }
+
+    /// The last text that is not greater than `value`, unless it is clear that no text is a prefix of `value`.
+    fn last_not_greater(&self, value: &[u8]) -> Option<usize> {
+        let first = self.entries.first()?;
+        if !value.starts_with(&first.text.of(&self.texts)[..self.shared]) {
+            return None;
+        }
+        let wanted = head(&value[self.shared..]);
+        let start = self.heads.partition_point(|head| *head < wanted);
+        let equal = self.heads[start..].partition_point(|head| *head == wanted);
+        let not_greater = self.entries[start..start + equal]
+            .partition_point(|entry| entry.text.of(&self.texts)[self.shared..] <= value[self.shared..]);
+        (start + not_greater).checked_sub(1)
+    }
+}
+
+/// The first eight bytes as a number, so that numbers compare like the texts do; equal numbers say nothing.
+fn head(text: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = text.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&text[..length]);
+    u64::from_be_bytes(bytes)
+}
+
+fn common_length(left: &[u8], right: &[u8]) -> usize {
+    const STEP: usize = 16;
+    let steps = left.chunks_exact(STEP).zip(right.chunks_exact(STEP));
+    let whole = steps.take_while(|(left, right)| left == right).count() * STEP;
+    whole + left[whole..].iter().zip(&right[whole..]).take_while(|(left, right)| left == right).count()
 }
