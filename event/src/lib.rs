@@ -19,6 +19,8 @@ pub mod json;
 pub mod kafka;
 pub mod limits;
 mod record;
+#[cfg(any(test, feature = "sdk"))]
+pub mod sdk;
 mod timestamp;
 mod trace;
 mod validate;
