@@ -54,101 +54,99 @@ metadata:
 
 /// Text and what is said about it.
 const TRIGGERS_WITH_MISTAKES: &[(&str, &[&str])] = &[
-        (
-            "  filters:\n  - exakt: {type: a}\n",
-            &["PEL-1302 f.yaml:9: spec.filters[0].exakt: unknown field; did you mean \"exact\"?"],
-        ),
-        (
-            "  filters:\n  - exact: {type: a}\n    prefix: {type: b}\n",
-            &[
-                "PEL-1303 f.yaml:9: spec.filters[0]: has the dialects exact and prefix; give each an entry of its own in the list",
-            ],
-        ),
-        (
-            "  filters:\n  - {}\n",
-            &[
-                "PEL-1303 f.yaml:9: spec.filters[0]: has no dialect; write one of exact, prefix, suffix, all, any, not, cesql",
-            ],
-        ),
-        (
-            "  filters: {exact: {type: a}}\n",
-            &["PEL-1303 f.yaml:8: spec.filters: is a map; write a list, each item after a \"- \""],
-        ),
-        (
-            "  filter:\n    attributes:\n      type: 5\n",
-            &["PEL-1303 f.yaml:10: spec.filter.attributes.type: is a number; write it in quotes: \"5\""],
-        ),
-        ("  filter: {type: a}\n", &["PEL-1302 f.yaml:8: spec.filter.type: unknown field"]),
-        (
-            "  delivery:\n    timeout: 10s\n",
-            &[
-                "PEL-1303 f.yaml:9: spec.delivery.timeout: \"10s\" is not a duration; write an ISO-8601 duration such as PT0.5S, PT10M or P7D",
-            ],
-        ),
-        (
-            "  delivery: {timeout: PT0S}\n",
-            &["PEL-1303 f.yaml:8: spec.delivery.timeout: \"PT0S\" is no time at all; write a longer one"],
-        ),
-        (
-            "  delivery: {retry: -1}\n",
-            &[
-                "PEL-1303 f.yaml:8: spec.delivery.retry: is out of range; write a whole number from 0 to 2147483647",
-            ],
-        ),
-        (
-            "  delivery: {retry: '5'}\n",
-            &[
-                "PEL-1303 f.yaml:8: spec.delivery.retry: is a string; write a whole number from 0 to 2147483647",
-            ],
-        ),
-        (
-            "  delivery: {backoffPolicy: exponentail}\n",
-            &[
-                "PEL-1303 f.yaml:8: spec.delivery.backoffPolicy: \"exponentail\" is not one of linear, exponential; did you mean \"exponential\"?",
-            ],
-        ),
-        (
-            "  delivery: {backoffdelay: PT1S, deadLetterSink: {}}\n",
-            &[
-                "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink: names nobody; write a uri (uri: http://host/path) or a ref",
-                "PEL-1302 f.yaml:8: spec.delivery.backoffdelay: unknown field; did you mean \"backoffDelay\"?",
-            ],
-        ),
-        (
-            "  delivery: {deadLetterSink: {uri: /dead}}\n",
-            &[
-                "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink.uri: is relative, and there is no ref to resolve it against; write an absolute URL such as http://host:port/path",
-            ],
-        ),
-        (
-            "  delivery: {deadLetterSink: {ref: {kind: Broker, name: B}}}\n",
-            &[
-                "PEL-1304 f.yaml:8: spec.delivery.deadLetterSink.ref.apiVersion: is missing; add it, for example apiVersion: v1",
-                "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink.ref.name: \"B\" is not a name; use at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
-            ],
-        ),
-        (
-            "  brokerRef: {name: other}\n",
-            &["PEL-1303 f.yaml:8: spec.brokerRef: is given beside broker; keep one of the two"],
-        ),
-        (
-            "  filters:\n  - all:\n    - not:\n        exact: {'my-type': a}\n",
-            &[
-                "PEL-1101 f.yaml:11: spec.filters[0].all[0].not.exact: `my-type` is not an attribute name; a name starts with a lower-case letter and consists of lower-case letters and digits",
-            ],
-        ),
-        (
-            "  filters:\n  - eventPattern: {source: [a]}\n",
-            &[
-                "PEL-1303 f.yaml:9: spec.filters[0].eventPattern: event patterns are not served by this version; use filters (exact, prefix, suffix, cesql)",
-            ],
-        ),
+    (
+        "  filters:\n  - exakt: {type: a}\n",
+        &["PEL-1302 f.yaml:9: spec.filters[0].exakt: unknown field; did you mean \"exact\"?"],
+    ),
+    (
+        "  filters:\n  - exact: {type: a}\n    prefix: {type: b}\n",
+        &[
+            "PEL-1303 f.yaml:9: spec.filters[0]: has the dialects exact and prefix; give each an entry of its own in the list",
+        ],
+    ),
+    (
+        "  filters:\n  - {}\n",
+        &[
+            "PEL-1303 f.yaml:9: spec.filters[0]: has no dialect; write one of exact, prefix, suffix, all, any, not, cesql",
+        ],
+    ),
+    (
+        "  filters: {exact: {type: a}}\n",
+        &["PEL-1303 f.yaml:8: spec.filters: is a map; write a list, each item after a \"- \""],
+    ),
+    (
+        "  filter:\n    attributes:\n      type: 5\n",
+        &["PEL-1303 f.yaml:10: spec.filter.attributes.type: is a number; write it in quotes: \"5\""],
+    ),
+    ("  filter: {type: a}\n", &["PEL-1302 f.yaml:8: spec.filter.type: unknown field"]),
+    (
+        "  delivery:\n    timeout: 10s\n",
+        &[
+            "PEL-1303 f.yaml:9: spec.delivery.timeout: \"10s\" is not a duration; write an ISO-8601 duration such as PT0.5S, PT10M or P7D",
+        ],
+    ),
+    (
+        "  delivery: {timeout: PT0S}\n",
+        &["PEL-1303 f.yaml:8: spec.delivery.timeout: \"PT0S\" is no time at all; write a longer one"],
+    ),
+    (
+        "  delivery: {retry: -1}\n",
+        &[
+            "PEL-1303 f.yaml:8: spec.delivery.retry: is out of range; write a whole number from 0 to 2147483647",
+        ],
+    ),
+    (
+        "  delivery: {retry: '5'}\n",
+        &["PEL-1303 f.yaml:8: spec.delivery.retry: is a string; write a whole number from 0 to 2147483647"],
+    ),
+    (
+        "  delivery: {backoffPolicy: exponentail}\n",
+        &[
+            "PEL-1303 f.yaml:8: spec.delivery.backoffPolicy: \"exponentail\" is not one of linear, exponential; did you mean \"exponential\"?",
+        ],
+    ),
+    (
+        "  delivery: {backoffdelay: PT1S, deadLetterSink: {}}\n",
+        &[
+            "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink: names nobody; write a uri (uri: http://host/path) or a ref",
+            "PEL-1302 f.yaml:8: spec.delivery.backoffdelay: unknown field; did you mean \"backoffDelay\"?",
+        ],
+    ),
+    (
+        "  delivery: {deadLetterSink: {uri: /dead}}\n",
+        &[
+            "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink.uri: is relative, and there is no ref to resolve it against; write an absolute URL such as http://host:port/path",
+        ],
+    ),
+    (
+        "  delivery: {deadLetterSink: {ref: {kind: Broker, name: B}}}\n",
+        &[
+            "PEL-1304 f.yaml:8: spec.delivery.deadLetterSink.ref.apiVersion: is missing; add it, for example apiVersion: v1",
+            "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink.ref.name: \"B\" is not a name; use at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
+        ],
+    ),
+    (
+        "  brokerRef: {name: other}\n",
+        &["PEL-1303 f.yaml:8: spec.brokerRef: is given beside broker; keep one of the two"],
+    ),
+    (
+        "  filters:\n  - all:\n    - not:\n        exact: {'my-type': a}\n",
+        &[
+            "PEL-1101 f.yaml:11: spec.filters[0].all[0].not.exact: `my-type` is not an attribute name; a name starts with a lower-case letter and consists of lower-case letters and digits",
+        ],
+    ),
+    (
+        "  filters:\n  - eventPattern: {source: [a]}\n",
+        &[
+            "PEL-1303 f.yaml:9: spec.filters[0].eventPattern: event patterns are not served by this version; use filters (exact, prefix, suffix, cesql)",
+        ],
+    ),
 ];
 
 #[test]
 fn mistakes_in_a_trigger_are_named_with_line_field_and_what_would_be_right() {
     for (spec, expected) in TRIGGERS_WITH_MISTAKES {
-        assert_eq!(problems(&format!("{TRIGGER}{spec}")), expected, "{spec}");
+        assert_eq!(problems(&format!("{TRIGGER}{spec}")), *expected, "{spec}");
     }
 }
 
@@ -236,79 +234,79 @@ fn annotations_of_pelton_are_checked_and_others_left_alone() {
 
 /// Text and what is said about it.
 const DOCUMENTS_WITH_MISTAKES: &[(&str, &[&str])] = &[
-        ("a: 1\n", &["PEL-1306 f.yaml:1: has neither apiVersion nor kind, so it is no resource; skipped"]),
-        (
-            "apiVersion: v1\nmetadata: {name: a}\n",
-            &["PEL-1304 f.yaml:1: kind is missing; add it, for example kind: Trigger"],
-        ),
-        (
-            "kind: Broker\n",
-            &[
-                "PEL-1304 f.yaml:1: apiVersion is missing; add it, for example apiVersion: eventing.knative.dev/v1",
-            ],
-        ),
-        (
-            "apiVersion: eventing.knative.dev/v1beta1\nkind: Trigger\n",
-            &[
-                "PEL-1305 f.yaml:1: Trigger (eventing.knative.dev/v1beta1) is not served; write apiVersion: eventing.knative.dev/v1",
-            ],
-        ),
-        (
-            "apiVersion: eventing.knative.dev/v1\nkind: Triger\n",
-            &[
-                "PEL-1305 f.yaml:1: Triger (eventing.knative.dev/v1) is not a kind of Knative Eventing that Pelton knows; did you mean \"Trigger\"?",
-            ],
-        ),
-        (
-            "apiVersion: apps/v1\nkind: Deployment\n",
-            &["PEL-1306 f.yaml:1: Deployment (apps/v1) is not a kind that Pelton serves; skipped"],
-        ),
-        (
-            "apiVersion: serving.knative.dev/v1\nkind: Service\n",
-            &[
-                "PEL-1306 f.yaml:1: Service (serving.knative.dev/v1) is not served by this version of Pelton; skipped",
-            ],
-        ),
-        (
-            "apiVersion: pelton.dev/v1alpha1\nkind: Thing\n",
-            &["PEL-1305 f.yaml:1: Thing (pelton.dev/v1alpha1) is not a kind of this version of Pelton"],
-        ),
-        (
-            "apiVersion: eventing.knative.dev/v1\nkind: Broker\n",
-            &["PEL-1304 f.yaml:1: metadata: is missing; add it, for example metadata: {name: my-name}"],
-        ),
-        (
-            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: My_Broker, labls: {}}\n",
-            &[
-                "PEL-1315 f.yaml:3: metadata.name: \"My_Broker\" is not a name; use at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
-                "PEL-1302 f.yaml:3: metadata.labls: unknown field; did you mean \"labels\"?",
-            ],
-        ),
-        (
-            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: b}\nspec: {konfig: {}}\n",
-            &["PEL-1302 f.yaml:4: spec.konfig: unknown field; did you mean \"config\"?"],
-        ),
-        ("apiVersion: v1\nkind: [\n", &["PEL-1301 f.yaml:2: is not valid YAML: unclosed bracket '['"]),
-        (
-            "apiVersion: v1\nkind: Secret\nkind: Secret\n",
-            &["PEL-1301 f.yaml:3: is not valid YAML: the key kind is there twice; remove one"],
-        ),
-        (
-            "{ // settings: [\n a: 1 }\n",
-            &["PEL-1306 f.yaml:1: is neither YAML nor a resource (no apiVersion in it); skipped"],
-        ),
-        (
-            "apiVersion: v1\nkind: List\nitems: {}\n",
-            &["PEL-1303 f.yaml:3: items: is a map; write a list of resources"],
-        ),
-        ("", &[]),
-        ("# nothing\n---\n---\n", &[]),
+    ("a: 1\n", &["PEL-1306 f.yaml:1: has neither apiVersion nor kind, so it is no resource; skipped"]),
+    (
+        "apiVersion: v1\nmetadata: {name: a}\n",
+        &["PEL-1304 f.yaml:1: kind is missing; add it, for example kind: Trigger"],
+    ),
+    (
+        "kind: Broker\n",
+        &[
+            "PEL-1304 f.yaml:1: apiVersion is missing; add it, for example apiVersion: eventing.knative.dev/v1",
+        ],
+    ),
+    (
+        "apiVersion: eventing.knative.dev/v1beta1\nkind: Trigger\n",
+        &[
+            "PEL-1305 f.yaml:1: Trigger (eventing.knative.dev/v1beta1) is not served; write apiVersion: eventing.knative.dev/v1",
+        ],
+    ),
+    (
+        "apiVersion: eventing.knative.dev/v1\nkind: Triger\n",
+        &[
+            "PEL-1305 f.yaml:1: Triger (eventing.knative.dev/v1) is not a kind of Knative Eventing that Pelton knows; did you mean \"Trigger\"?",
+        ],
+    ),
+    (
+        "apiVersion: apps/v1\nkind: Deployment\n",
+        &["PEL-1306 f.yaml:1: Deployment (apps/v1) is not a kind that Pelton serves; skipped"],
+    ),
+    (
+        "apiVersion: serving.knative.dev/v1\nkind: Service\n",
+        &[
+            "PEL-1306 f.yaml:1: Service (serving.knative.dev/v1) is not served by this version of Pelton; skipped",
+        ],
+    ),
+    (
+        "apiVersion: pelton.dev/v1alpha1\nkind: Thing\n",
+        &["PEL-1305 f.yaml:1: Thing (pelton.dev/v1alpha1) is not a kind of this version of Pelton"],
+    ),
+    (
+        "apiVersion: eventing.knative.dev/v1\nkind: Broker\n",
+        &["PEL-1304 f.yaml:1: metadata: is missing; add it, for example metadata: {name: my-name}"],
+    ),
+    (
+        "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: My_Broker, labls: {}}\n",
+        &[
+            "PEL-1315 f.yaml:3: metadata.name: \"My_Broker\" is not a name; use at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
+            "PEL-1302 f.yaml:3: metadata.labls: unknown field; did you mean \"labels\"?",
+        ],
+    ),
+    (
+        "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: b}\nspec: {konfig: {}}\n",
+        &["PEL-1302 f.yaml:4: spec.konfig: unknown field; did you mean \"config\"?"],
+    ),
+    ("apiVersion: v1\nkind: [\n", &["PEL-1301 f.yaml:2: is not valid YAML: unclosed bracket '['"]),
+    (
+        "apiVersion: v1\nkind: Secret\nkind: Secret\n",
+        &["PEL-1301 f.yaml:3: is not valid YAML: the key kind is there twice; remove one"],
+    ),
+    (
+        "{ // settings: [\n a: 1 }\n",
+        &["PEL-1306 f.yaml:1: is neither YAML nor a resource (no apiVersion in it); skipped"],
+    ),
+    (
+        "apiVersion: v1\nkind: List\nitems: {}\n",
+        &["PEL-1303 f.yaml:3: items: is a map; write a list of resources"],
+    ),
+    ("", &[]),
+    ("# nothing\n---\n---\n", &[]),
 ];
 
 #[test]
 fn mistakes_in_a_document_as_such_are_named() {
     for (text, expected) in DOCUMENTS_WITH_MISTAKES {
-        assert_eq!(problems(text), expected, "{text}");
+        assert_eq!(problems(text), *expected, "{text}");
     }
 }
 
