@@ -64,6 +64,8 @@ pub(crate) enum Action {
         from: Offset,
         /// The first offset no longer wanted.
         to: Offset,
+        /// Entries that can be used, about: more would be read for nothing.
+        entries: usize,
     },
     /// Read one entry → `fetched`, with `None` if nothing is kept at the offset any more.
     Fetch(FetchId),
@@ -76,7 +78,7 @@ pub(crate) enum Action {
     },
     /// Make an attempt → `attempt_ended`, and before, if the destination is a Service, `attempt_started` once the slot is
     /// granted and the request goes out. A [`NoSlot`](pelton_resources::contracts::NoSlot) is an `Outcome::Unreachable`.
-    Attempt(Box<Attempt>),
+    Attempt(Attempt),
     /// Append the batch → `saved` or `save_failed`. One at a time per partition.
     Save {
         /// Names the save.
