@@ -20,6 +20,8 @@ mod filter;
 mod index;
 pub mod limits;
 mod node;
+#[cfg(test)]
+mod tests;
 
 pub use error::{FilterError, Warning};
 pub use expression::Expression;
