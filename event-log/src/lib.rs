@@ -3,7 +3,11 @@
 //! [`EventLog`] is what every engine promises, and no more. Roles hold an `Arc<dyn EventLog>` and never learn which engine
 //! it is.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod contract;
+pub mod embedded;
+pub mod limits;
 mod topic;
 
 pub use contract::{
@@ -11,4 +15,5 @@ pub use contract::{
     LogError, LogStatus, Offset, Ownership, OwnershipChange, Partition, Progress, ProgressUpdate, ReadLimit,
     Release, Stored, Urgency,
 };
+pub use embedded::EmbeddedLog;
 pub use topic::{BrokerTopics, OnFull, Retention, TopicInfo, TopicName, TopicSpec, partition_of};

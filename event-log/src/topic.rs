@@ -20,7 +20,17 @@ impl TopicName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is a dead-letter topic, by its suffix. Nobody saves progress there: its records are kept by age and size
+    /// alone, while those of every other topic are kept until the progress of their partition has passed them.
+    #[must_use]
+    pub fn is_dead_letter(&self) -> bool {
+        self.0.ends_with(DEAD_LETTER_SUFFIX)
+    }
 }
+
+const RETRY_SUFFIX: &str = "_retry";
+const DEAD_LETTER_SUFFIX: &str = "_dead-letter";
 
 impl fmt::Display for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,8 +61,8 @@ impl BrokerTopics {
     pub fn of(events: &str) -> Self {
         Self {
             events: TopicName::new(events),
-            retry: TopicName::new(format!("{events}_retry")),
-            dead_letter: TopicName::new(format!("{events}_dead-letter")),
+            retry: TopicName::new(format!("{events}{RETRY_SUFFIX}")),
+            dead_letter: TopicName::new(format!("{events}{DEAD_LETTER_SUFFIX}")),
         }
     }
 }

@@ -1,0 +1,47 @@
+//! Every limit of the log, named and in one place.
+
+use std::time::Duration;
+
+/// Bytes of a segment, unless configured. A batch never crosses segments, so this also bounds what one append may bring.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// The smallest segment that can be configured.
+pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+/// The largest segment that can be configured (positions within a segment are 32 bits wide).
+pub const SEGMENT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Bytes of recent records kept in memory, so that readers at the head cost no system call.
+pub const TAIL_CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of batches that may wait for the writer; beyond, appends are refused as busy.
+pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that one group commit takes; a single larger append goes alone.
+pub const COMMIT_BYTES: usize = 1024 * 1024;
+/// Appends that one group commit takes.
+pub const COMMIT_APPENDS: usize = 4096;
+/// Bytes of one append, its progress included. Small segments lower it to a quarter of a segment.
+pub const APPEND_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Records of one append.
+pub const APPEND_RECORDS_MAX: usize = 65_536;
+/// Bytes of a lane's or topic's name.
+pub const NAME_BYTES_MAX: usize = 4096;
+/// Partitions of a topic.
+pub const PARTITIONS_MAX: u32 = 4096;
+/// Bytes of records that one read brings at most, whatever its limit says (a larger single record still comes).
+pub const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Distance between index entries of a partition within a segment.
+pub const INDEX_INTERVAL_BYTES: u64 = 64 * 1024;
+/// Fine indexes of sealed segments that stay in memory.
+pub const INDEX_CACHE_SEGMENTS: usize = 16;
+/// Bytes carried forward by one batch of a segment's retirement.
+pub const CARRY_BYTES: usize = 1024 * 1024;
+/// Notices that the status keeps.
+pub const NOTICES_MAX: usize = 100;
+/// How often age and space are looked at while nothing else happens.
+pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a refused allocation is not tried again.
+pub const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
+/// A full budget lets this share go at once (1/n of it), so that the next append needs no decision.
+pub const BUDGET_SLACK: u64 = 20;
+/// What deliveries append (replies, retries, dead letters) may overdraw a budget by this share (1/n of it): without it a
+/// full broker could not finish the very events that fill it.
+pub const BUDGET_RESERVE: u64 = 8;
+/// An active segment is closed when its oldest record reaches this share (1/n) of the shortest retention age.
+pub const SEGMENT_AGE_SHARE: u32 = 8;
