@@ -1,4 +1,4 @@
-//! What the ingress counts. Series are per broker; requests that reach no broker have `broker=""`.
+//! What the ingress counts. Series are per broker; requests that reach no broker have both labels empty.
 
 use pelton_resources::NamespacedName;
 use prometheus::{
@@ -41,38 +41,42 @@ impl Metrics {
         };
         let histogram = |name: &str, help: &str| {
             let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
-            let histogram = HistogramVec::new(options, &["broker"])?;
+            let histogram = HistogramVec::new(options, &["namespace", "broker"])?;
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
         let in_flight_bytes = IntGauge::new(
-            "pelton_in_flight_bytes",
+            "pelton_ingress_in_flight_bytes",
             "Bytes of the requests between their announcement and their answer",
         )?;
         registry.register(Box::new(in_flight_bytes.clone()))?;
         Ok(Self {
             received: counter(
-                "pelton_received_total",
+                "pelton_ingress_received_total",
                 "Requests with events that came in for a broker",
-                &["broker"],
+                &["namespace", "broker"],
             )?,
-            refused: counter("pelton_refused_total", "Requests refused, by error code", &["broker", "code"])?,
+            refused: counter(
+                "pelton_ingress_refused_total",
+                "Requests refused, by error code",
+                &["namespace", "broker", "code"],
+            )?,
             accepted_events: counter(
-                "pelton_accepted_total",
+                "pelton_ingress_accepted_total",
                 "Events accepted: durable and answered with 202",
-                &["broker"],
+                &["namespace", "broker"],
             )?,
             accepted_bytes: counter(
-                "pelton_accepted_bytes_total",
+                "pelton_ingress_accepted_bytes_total",
                 "Bytes (attributes and data) of the events accepted",
-                &["broker"],
+                &["namespace", "broker"],
             )?,
             decode: histogram(
-                "pelton_decode_seconds",
+                "pelton_ingress_decode_seconds",
                 "Time to decode and validate the events of a request",
             )?,
             append: histogram(
-                "pelton_append_seconds",
+                "pelton_ingress_append_seconds",
                 "Time from handing events to the log until they are durable",
             )?,
             in_flight_bytes,
@@ -80,7 +84,7 @@ impl Metrics {
     }
 
     pub(crate) fn of(&self, broker: &NamespacedName) -> BrokerMetrics {
-        let label = [broker.as_str()];
+        let label = [broker.namespace(), broker.name()];
         BrokerMetrics {
             received: self.received.with_label_values(&label),
             accepted_events: self.accepted_events.with_label_values(&label),
@@ -91,12 +95,13 @@ impl Metrics {
     }
 
     pub(crate) fn refused(&self, broker: Option<&NamespacedName>, code: &str) {
-        self.refused.with_label_values(&[broker.map_or("", NamespacedName::as_str), code]).inc();
+        let (namespace, name) = broker.map_or(("", ""), |broker| (broker.namespace(), broker.name()));
+        self.refused.with_label_values(&[namespace, name, code]).inc();
     }
 
     /// Drops the series of a broker that is gone.
     pub(crate) fn remove(&self, broker: &NamespacedName) {
-        let label = [broker.as_str()];
+        let label = [broker.namespace(), broker.name()];
         // A series that never was cannot be removed, and need not be.
         for counter in [&self.received, &self.accepted_events, &self.accepted_bytes] {
             let _ = counter.remove_label_values(&label);
@@ -105,7 +110,7 @@ impl Metrics {
             let _ = histogram.remove_label_values(&label);
         }
         for code in Refusal::CODES {
-            let _ = self.refused.remove_label_values(&[broker.as_str(), code]);
+            let _ = self.refused.remove_label_values(&[broker.namespace(), broker.name(), code]);
         }
     }
 }

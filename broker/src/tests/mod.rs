@@ -181,9 +181,14 @@ async fn an_append_without_success_is_never_a_202() {
         assert_eq!(response.status(), status, "{expected}");
         assert_eq!(code(&response), expected);
         assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{expected}");
-        let refused = format!("pelton_refused_total{{broker=\"default/orders\",code=\"{expected}\"}}");
+        let refused = format!(
+            "pelton_ingress_refused_total{{broker=\"orders\",code=\"{expected}\",namespace=\"default\"}}"
+        );
         assert_eq!(setup.metric(&refused), Some(1.0));
-        assert_eq!(setup.metric("pelton_accepted_total{broker=\"default/orders\"}"), Some(0.0));
+        assert_eq!(
+            setup.metric("pelton_ingress_accepted_total{broker=\"orders\",namespace=\"default\"}"),
+            Some(0.0)
+        );
     }
 }
 
@@ -263,7 +268,7 @@ async fn spent_shares_are_refused_and_come_back_with_the_answer() {
         };
         let (first, ()) = tokio::join!(first, second);
         assert_eq!(first.status(), 202);
-        assert_eq!(setup.metric("pelton_in_flight_bytes"), Some(0.0));
+        assert_eq!(setup.metric("pelton_ingress_in_flight_bytes"), Some(0.0));
         *setup.log.plan.lock().unwrap() = Plan::Store;
         assert_eq!(setup.send_event().await.status(), 202);
     }
@@ -337,6 +342,12 @@ async fn the_status_of_a_broker_counts_what_came_and_went() {
     let counters = [("requests received", 2), ("requests refused", 1), ("events accepted", 1)];
     assert_eq!(status.counters, counters);
     assert_eq!(setup.handle.status(Kind::Trigger, &NamespacedName::new("default", "orders")), None);
-    assert_eq!(setup.metric("pelton_decode_seconds_count{broker=\"default/orders\"}"), Some(1.0));
-    assert_eq!(setup.metric("pelton_append_seconds_count{broker=\"default/orders\"}"), Some(1.0));
+    assert_eq!(
+        setup.metric("pelton_ingress_decode_seconds_count{broker=\"orders\",namespace=\"default\"}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        setup.metric("pelton_ingress_append_seconds_count{broker=\"orders\",namespace=\"default\"}"),
+        Some(1.0)
+    );
 }

@@ -163,7 +163,10 @@ async fn a_batch_is_one_append() {
     let request = Request::post("/default/orders").header(BATCH[0].0, BATCH[0].1).body(full(TWO)).unwrap();
     assert_eq!(setup.send(request).await.status(), 202);
     assert_eq!(setup.log.batches.lock().unwrap().len(), 1);
-    assert_eq!(setup.metric("pelton_accepted_total{broker=\"default/orders\"}"), Some(2.0));
+    assert_eq!(
+        setup.metric("pelton_ingress_accepted_total{broker=\"orders\",namespace=\"default\"}"),
+        Some(2.0)
+    );
 }
 
 #[tokio::test]
