@@ -4,6 +4,7 @@
 //! Servers, clients and subscribers are processes of their own (this program, called by a role name), so that each one's CPU
 //! time is its own.
 
+mod append;
 mod footprint;
 mod load;
 mod micro;

@@ -32,7 +32,7 @@ fn nanoseconds(mut call: impl FnMut()) -> f64 {
 pub fn measure(report: &mut Report) {
     decoding(report);
     matching(report);
-    crate::micro::append::measure(report);
+    crate::append::measure(report);
 }
 
 fn headers(structured: bool) -> HeaderMap {
@@ -138,13 +138,4 @@ fn matching(report: &mut Report) {
             Some(took < goal_ns),
         );
     }
-}
-
-mod append {
-    //! Appends to the embedded log, each awaited: rate and CPU per record.
-
-    use crate::report::Report;
-
-    /// Measured when the engine's face is final.
-    pub(super) fn measure(_report: &mut Report) {}
 }
