@@ -44,3 +44,35 @@ pub const BODY_OVERHEAD_BYTES: usize = 256;
 pub const BODY_COPY_BYTES_MAX: usize = 256 * 1024;
 /// Deliveries in flight, over all brokers: what every trigger may share in (twice that is never passed).
 pub const DELIVERIES_IN_FLIGHT: u32 = 4_096;
+/// Deliveries of a lane to the dead letter sink at a time.
+pub const SINK_CONCURRENCY_MAX: u32 = 16;
+/// An event that waits longer for its next attempt is read again then, its body is not kept.
+pub const BODY_KEPT_FOR: Duration = Duration::from_millis(500);
+/// After the bodies of waiting events were dropped because the budget was spent, so long nothing more is looked for.
+pub const RELIEF_EVERY: Duration = Duration::from_millis(50);
+/// Entries that a sweep asks for at a time.
+pub const SWEEP_ENTRIES_MAX: usize = 4_096;
+/// The same, at least.
+pub const SWEEP_ENTRIES_MIN: usize = 16;
+/// Bytes of one read, about.
+pub const READ_BYTES: usize = 256 * 1024;
+/// Entries of one read.
+pub const READ_ENTRIES: usize = 512;
+/// Messages on their way to a broker task; who has one more waits.
+pub const MESSAGES_MAX: usize = 1_024;
+/// Messages that a broker task applies before it starts anything new.
+pub const MESSAGES_AT_ONCE: usize = 256;
+/// No timer is set for longer; what is further away is looked at again then.
+pub const SLEEP_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long deliveries in flight may take once their partition or the process stops.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long the last save of a partition that is given up may take.
+pub const LAST_SAVE_GRACE: Duration = Duration::from_secs(5);
+/// The first wait before the log is asked again for what it could not answer; doubles up to [`LOG_RETRY_MAX`].
+pub const LOG_RETRY_MIN: Duration = Duration::from_millis(100);
+/// No wait before the log is asked again is longer.
+pub const LOG_RETRY_MAX: Duration = Duration::from_secs(5);
+/// The wait before a broker task that ended by a defect starts again.
+pub const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// Destinations that are kept parsed.
+pub const PREPARED_TARGETS_MAX: usize = 16_384;

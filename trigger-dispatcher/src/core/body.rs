@@ -33,6 +33,11 @@ impl BodyBudget {
         self.0.limit
     }
 
+    /// Whether the body of `record` fits.
+    pub(crate) fn fits(&self, record: &Record) -> bool {
+        self.used().saturating_add(cost(record)) <= self.0.limit
+    }
+
     /// Charges `bytes` if they fit.
     fn charge(&self, bytes: usize) -> bool {
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.0.limit);

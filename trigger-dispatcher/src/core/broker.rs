@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pelton_event::Timestamp;
-use pelton_event_log::{AppendError, Bounds, BrokerTopics, Chunk, Entry, Epoch, Offset, Partition, Progress};
+use pelton_event_log::{
+    AppendError, Bounds, BrokerTopics, Chunk, Entry, Epoch, Offset, Partition as PartitionNumber, Progress,
+};
 use pelton_resources::NamespacedName;
 use pelton_resources::contracts::Outcome;
 
-use super::action::{AttemptId, FetchId, ResolveId, SaveId, SweepId, Turn};
+use super::action::{Action, AttemptId, FetchId, ResolveId, SaveId, SweepId, Turn};
 use super::body::BodyBudget;
 use super::counters::TriggerCounters;
+use super::partition::Partition;
+use super::registry::bounds_of;
+use super::shared::{Shared, Timer};
+use crate::limits;
 use crate::select::TriggerTable;
 
 /// What a core is made of.
@@ -49,7 +56,7 @@ pub(crate) struct Opened {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionStatus {
     /// The partition.
-    pub partition: Partition,
+    pub partition: PartitionNumber,
     /// The next offset the head reader takes.
     pub head: Offset,
     /// Whether the open retries are known, so that lanes deliver.
@@ -70,85 +77,251 @@ pub(crate) struct RowError {
 
 /// The core of one broker.
 #[derive(Debug)]
-pub(crate) struct BrokerCore {}
+pub(crate) struct BrokerCore {
+    shared: Shared,
+    partitions: BTreeMap<PartitionNumber, Partition>,
+    /// Partitions that have something to do before the present input is done with.
+    busy: Vec<PartitionNumber>,
+    /// The wake-up that the shell was asked for last.
+    wake_at: Option<Timestamp>,
+}
 
-#[expect(unused_variables, clippy::needless_pass_by_value, clippy::unused_self)]
 impl BrokerCore {
     /// A core without partitions, for the triggers of `table`.
     pub(crate) fn new(config: CoreConfig, table: Arc<TriggerTable>) -> Self {
-        Self {}
+        let mut shared = Shared::new(config);
+        shared.set_table(table);
+        Self { shared, partitions: BTreeMap::new(), busy: Vec::new(), wake_at: None }
     }
 
     /// The partition is this process's now.
     pub(crate) fn gained(
         &mut self,
-        partition: Partition,
+        number: PartitionNumber,
         opened: Opened,
         turn: &mut Turn<'_>,
     ) -> Result<(), RowError> {
+        if self.partitions.is_empty() {
+            self.shared.timers.set(turn.now + limits::HOUSEKEEPING_EVERY, Timer::Housekeeping);
+        }
+        let bounds = opened.events_bounds;
+        let mut partition = Partition::open(number, opened, &mut self.shared)?;
+        let triggers = self.shared.all_triggers();
+        partition.apply(&triggers, bounds, &mut self.shared, turn);
+        partition.start(&mut self.shared, turn);
+        if let Some(before) = self.partitions.insert(number, partition) {
+            before.close(&mut self.shared, turn);
+        }
+        self.finish(Some(number), turn);
         Ok(())
     }
 
-    /// The partition is to be given up (revoked, or the process stops): nothing new starts; [`Action::Stopped`](super::Action)
-    /// follows once nothing is in flight and all is durable.
-    pub(crate) fn stop(&mut self, partition: Partition, turn: &mut Turn<'_>) {}
+    /// The partition is to be given up (revoked, or the process stops): nothing new starts; [`Action::Stopped`] follows once
+    /// nothing is in flight and all is durable.
+    pub(crate) fn stop(&mut self, number: PartitionNumber, turn: &mut Turn<'_>) {
+        if let Some(partition) = self.partitions.get_mut(&number) {
+            partition.stop();
+            self.finish(Some(number), turn);
+        }
+    }
 
-    /// Gives back what is still in flight in a stopping partition; the shell has dropped it.
-    pub(crate) fn abandon(&mut self, partition: Partition, turn: &mut Turn<'_>) {}
+    /// Gives back what is still in flight in a stopping partition; the shell has dropped it. It counts as not sent.
+    pub(crate) fn abandon(&mut self, number: PartitionNumber, turn: &mut Turn<'_>) {
+        if let Some(partition) = self.partitions.get_mut(&number) {
+            partition.give_back(&mut self.shared, turn);
+            self.finish(Some(number), turn);
+        }
+    }
 
     /// The partition is lost: forgets it at once.
-    pub(crate) fn lost(&mut self, partition: Partition, turn: &mut Turn<'_>) {}
+    pub(crate) fn lost(&mut self, number: PartitionNumber, turn: &mut Turn<'_>) {
+        if let Some(partition) = self.partitions.remove(&number) {
+            partition.close(&mut self.shared, turn);
+            self.finish(None, turn);
+        }
+    }
 
     /// The triggers are others now. `bounds` tells for every partition owned what its events topic holds at this moment: new
     /// triggers start by it.
     pub(crate) fn triggers_changed(
         &mut self,
         table: Arc<TriggerTable>,
-        bounds: &BTreeMap<Partition, Bounds>,
+        bounds: &BTreeMap<PartitionNumber, Bounds>,
         turn: &mut Turn<'_>,
     ) {
+        let changes = self.shared.set_table(table);
+        for partition in self.partitions.values_mut().filter(|partition| !partition.stopping) {
+            partition.apply(&changes, bounds_of(bounds, partition), &mut self.shared, turn);
+            self.busy.push(partition.number);
+        }
+        self.finish(None, turn);
     }
 
-    /// What [`ReadHead`](super::Action::ReadHead) brought.
-    pub(crate) fn head_read(&mut self, partition: Partition, chunk: Chunk, turn: &mut Turn<'_>) {}
+    /// Runs `input` on a partition, if it is owned, and what follows from it.
+    fn input(
+        &mut self,
+        number: PartitionNumber,
+        turn: &mut Turn<'_>,
+        input: impl FnOnce(&mut Partition, &mut Shared, &mut Turn<'_>),
+    ) {
+        if let Some(partition) = self.partitions.get_mut(&number) {
+            input(partition, &mut self.shared, turn);
+            self.finish(Some(number), turn);
+        }
+    }
 
-    /// What [`ReadRetry`](super::Action::ReadRetry) brought.
-    pub(crate) fn retry_read(&mut self, partition: Partition, chunk: Chunk, turn: &mut Turn<'_>) {}
+    /// What [`ReadHead`](Action::ReadHead) brought.
+    pub(crate) fn head_read(&mut self, number: PartitionNumber, chunk: Chunk, turn: &mut Turn<'_>) {
+        self.input(number, turn, |partition, shared, turn| partition.head_read(chunk, shared, turn));
+    }
 
-    /// What [`Sweep`](super::Action::Sweep) brought.
-    pub(crate) fn sweep_read(&mut self, sweep: SweepId, chunk: Chunk, turn: &mut Turn<'_>) {}
+    /// What [`ReadRetry`](Action::ReadRetry) brought.
+    pub(crate) fn retry_read(&mut self, number: PartitionNumber, chunk: Chunk, turn: &mut Turn<'_>) {
+        self.input(number, turn, |partition, shared, turn| partition.retry_read(chunk, shared, turn));
+    }
 
-    /// What [`Fetch`](super::Action::Fetch) brought.
-    pub(crate) fn fetched(&mut self, fetch: FetchId, entry: Option<Entry>, turn: &mut Turn<'_>) {}
+    /// What [`Sweep`](Action::Sweep) brought.
+    pub(crate) fn sweep_read(&mut self, sweep: SweepId, chunk: Chunk, turn: &mut Turn<'_>) {
+        self.input(sweep.partition, turn, |partition, shared, turn| {
+            partition.sweep_read(sweep, chunk, shared, turn);
+        });
+    }
 
-    /// What [`Resolve`](super::Action::Resolve) brought.
-    pub(crate) fn resolved(&mut self, resolve: ResolveId, offset: Offset, turn: &mut Turn<'_>) {}
+    /// What [`Fetch`](Action::Fetch) brought; `None` if nothing is kept at that offset any more.
+    pub(crate) fn fetched(&mut self, fetch: FetchId, entry: Option<Entry>, turn: &mut Turn<'_>) {
+        self.input(fetch.partition, turn, |partition, shared, turn| {
+            partition.fetched(fetch, entry, shared, turn);
+        });
+    }
+
+    /// What [`Resolve`](Action::Resolve) brought.
+    pub(crate) fn resolved(&mut self, resolve: &ResolveId, offset: Offset, turn: &mut Turn<'_>) {
+        self.input(resolve.partition, turn, |partition, shared, turn| {
+            partition.resolved(resolve, offset, shared, turn);
+        });
+    }
 
     /// The attempt has its slot on a replica and goes out.
-    pub(crate) fn attempt_started(&mut self, attempt: AttemptId, turn: &mut Turn<'_>) {}
+    pub(crate) fn attempt_started(&mut self, attempt: AttemptId, turn: &mut Turn<'_>) {
+        self.input(attempt.partition, turn, |partition, _, _| partition.attempt_started(attempt));
+    }
 
     /// What came of an attempt.
-    pub(crate) fn attempt_ended(&mut self, attempt: AttemptId, outcome: Outcome, turn: &mut Turn<'_>) {}
+    pub(crate) fn attempt_ended(&mut self, attempt: AttemptId, outcome: Outcome, turn: &mut Turn<'_>) {
+        self.input(attempt.partition, turn, |partition, shared, turn| {
+            partition.attempt_ended(attempt, outcome, shared, turn);
+        });
+    }
 
     /// The save is durable.
-    pub(crate) fn saved(&mut self, save: SaveId, turn: &mut Turn<'_>) {}
+    pub(crate) fn saved(&mut self, save: SaveId, turn: &mut Turn<'_>) {
+        self.input(save.partition, turn, |partition, shared, turn| partition.saved(save, shared, turn));
+    }
 
-    /// The save is not durable, or not known to be.
-    pub(crate) fn save_failed(&mut self, save: SaveId, error: &AppendError, turn: &mut Turn<'_>) {}
+    /// The save is not durable, or not known to be. One that was fenced loses the partition.
+    pub(crate) fn save_failed(&mut self, save: SaveId, error: &AppendError, turn: &mut Turn<'_>) {
+        if matches!(error, AppendError::Fenced(..)) {
+            self.lost(save.partition, turn);
+            turn.actions.push(Action::Lost(save.partition));
+            return;
+        }
+        self.input(save.partition, turn, |partition, shared, turn| {
+            partition.save_failed(save, error, shared, turn);
+        });
+    }
 
     /// There is room in the process-wide share of deliveries after it refused one.
-    pub(crate) fn admission_room(&mut self, turn: &mut Turn<'_>) {}
+    pub(crate) fn admission_room(&mut self, turn: &mut Turn<'_>) {
+        for (number, key) in std::mem::take(&mut self.shared.admission_waiting) {
+            let Some(partition) = self.partitions.get_mut(&number) else { continue };
+            if let Some(lane) = partition.lanes.get_mut(&key) {
+                lane.waits_for_admission = false;
+            }
+            partition.queue_pump(key);
+            self.busy.push(number);
+        }
+        self.finish(None, turn);
+    }
 
-    /// The time asked for by [`WakeAt`](super::Action::WakeAt) has come.
-    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {}
+    /// The time asked for by [`WakeAt`](Action::WakeAt) has come.
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        self.wake_at = None;
+        while let Some(timer) = self.shared.timers.pop_due(turn.now) {
+            match timer {
+                Timer::Lane(number, key) => {
+                    let Some(partition) = self.partitions.get_mut(&number) else { continue };
+                    if let Some(lane) = partition.lanes.get_mut(&key) {
+                        lane.timer = None;
+                    }
+                    partition.queue_pump(key);
+                    self.busy.push(number);
+                }
+                Timer::Save(number) => self.busy.push(number),
+                Timer::Gate(trigger) => self.shared.wake_gate(trigger),
+                Timer::Housekeeping => self.housekeeping(turn),
+            }
+        }
+        self.finish(None, turn);
+    }
+
+    fn housekeeping(&mut self, turn: &mut Turn<'_>) {
+        if self.partitions.is_empty() {
+            return;
+        }
+        let mut oldest = vec![u64::MAX; self.shared.triggers.len()];
+        for partition in self.partitions.values_mut() {
+            partition.housekeeping(&mut self.shared, turn);
+            self.busy.push(partition.number);
+            for lane in partition.lanes.values() {
+                if let (Some(time), Some(known)) =
+                    (lane.oldest(), oldest.get_mut(lane.key.trigger.0 as usize))
+                {
+                    *known = (*known).min(time.as_millis().max(1));
+                }
+            }
+        }
+        for (state, oldest) in self.shared.triggers.iter().zip(oldest) {
+            state.counters.oldest.store(if oldest == u64::MAX { 0 } else { oldest }, Relaxed);
+        }
+        self.shared.timers.set(turn.now + limits::HOUSEKEEPING_EVERY, Timer::Housekeeping);
+    }
+
+    /// Does what follows from an input: wakes lanes, starts attempts, sweeps and saves, and asks to be woken.
+    fn finish(&mut self, number: Option<PartitionNumber>, turn: &mut Turn<'_>) {
+        self.busy.extend(number);
+        loop {
+            while let Some((number, key)) = self.shared.wake.pop_front() {
+                let Some(partition) = self.partitions.get_mut(&number) else { continue };
+                if let Some(lane) = partition.lanes.get_mut(&key) {
+                    lane.waits_for_gate = false;
+                }
+                partition.queue_pump(key);
+                self.busy.push(number);
+            }
+            let Some(number) = self.busy.pop() else { break };
+            let Some(partition) = self.partitions.get_mut(&number) else { continue };
+            partition.settle_down(&mut self.shared, turn);
+            if partition.is_stopped()
+                && let Some(partition) = self.partitions.remove(&number)
+            {
+                partition.close(&mut self.shared, turn);
+                turn.actions.push(Action::Stopped(number));
+            }
+        }
+        let next = self.shared.timers.next();
+        if next.is_some() && next != self.wake_at {
+            self.wake_at = next;
+            turn.actions.extend(next.map(Action::WakeAt));
+        }
+    }
 
     /// The triggers the core knows, deleted ones that still own something included, with their counters.
     pub(crate) fn counters(&self) -> Vec<(NamespacedName, Arc<TriggerCounters>)> {
-        Vec::new()
+        self.shared.triggers.iter().map(|state| (state.name.clone(), state.counters.clone())).collect()
     }
 
     /// The state of each partition owned.
     pub(crate) fn partitions(&self) -> Vec<PartitionStatus> {
-        Vec::new()
+        self.partitions.values().map(Partition::status).collect()
     }
 }

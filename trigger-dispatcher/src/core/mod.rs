@@ -1,13 +1,32 @@
 //! What decides. A synchronous state machine without I/O, clock or randomness inside.
+//!
+//! [`BrokerCore`] takes inputs and answers [`Action`]s. It owns a [`partition::Partition`] per partition: the head reader
+//! ([`read`]) offers every event to the lanes ([`lane`]) of the triggers that want it; lanes that cannot keep up catch up by
+//! sweeps ([`sweep`]); [`deliver`] starts attempts and decides by their outcomes; waits that are long go through the retry
+//! topic ([`retry_book`]); [`save`] makes ends durable.
 
 mod action;
 mod body;
 mod broker;
 mod counters;
+mod deliver;
+mod gate;
+mod health;
+mod lane;
+mod open;
+mod partition;
+mod progress;
+mod read;
+mod registry;
+mod replay;
+mod retry_book;
+mod save;
+mod shared;
+mod sweep;
 
 pub(crate) use action::{
     Action, Admission, Attempt, AttemptId, FetchId, ResolveId, SaveId, Source, SweepId, Target, Turn,
 };
 pub(crate) use body::{Body, BodyBudget};
-pub(crate) use broker::{BrokerCore, CoreConfig, Opened, PartitionStatus};
+pub(crate) use broker::{BrokerCore, CoreConfig, Opened, PartitionStatus, RowError};
 pub(crate) use counters::TriggerCounters;

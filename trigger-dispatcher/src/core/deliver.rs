@@ -1,0 +1,467 @@
+//! Starting attempts, and what their outcomes lead to.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pelton_event::{DeadLetterReason, Event, Failure, Record};
+use pelton_event_log::{Content, Entry, Offset};
+use pelton_resources::contracts::Outcome;
+use pelton_resources::{Destination, Trigger};
+
+use super::action::{Action, Attempt, AttemptId, FetchId, LaneKey, Source, Target, Turn};
+use super::body::Body;
+use super::lane::Choice;
+use super::open::{End, State};
+use super::partition::Partition;
+use super::save::PendingRecord;
+use super::shared::{Shared, Timer};
+use crate::dead_letter::{self, Place};
+use crate::judge::{self, Judgement, Verdict};
+use crate::{limits, reply};
+
+/// An open event, by name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Handle {
+    pub lane: LaneKey,
+    pub source: Source,
+    pub offset: Offset,
+}
+
+/// An attempt that ended: what is needed to decide what becomes of its event.
+struct Ended {
+    handle: Handle,
+    /// Where the event is in the events topic.
+    origin: Offset,
+    target: Target,
+    attempts: u32,
+    body: Body,
+    /// Why the subscriber's delivery failed, once it goes to the dead letter sink.
+    failure: Option<Box<Failure>>,
+    trigger: Arc<Trigger>,
+}
+
+impl Partition {
+    /// Starts what a lane may send now.
+    pub(super) fn pump(&mut self, key: LaneKey, shared: &mut Shared, turn: &mut Turn<'_>) {
+        if !self.ready || self.stopping {
+            return;
+        }
+        loop {
+            let Some(lane) = self.lanes.get_mut(&key) else { return };
+            if !shared.trigger(key.trigger).is_active() || lane.reposition.is_some() {
+                return;
+            }
+            match lane.choose(turn.now) {
+                Choice::Nothing => return,
+                Choice::Wait(when) => {
+                    if lane.timer.is_none_or(|set| set <= turn.now || when < set) {
+                        lane.timer = Some(when);
+                        shared.timers.set(when, Timer::Lane(self.number, key));
+                    }
+                    return;
+                }
+                Choice::Start(source, offset) => {
+                    let Some(target) = lane.queue(source).get(offset).map(|open| open.target) else { return };
+                    if !shared.permit(self.number, lane, target, turn) {
+                        return;
+                    }
+                    lane.used[target as usize] += 1;
+                    self.begin(Handle { lane: key, source, offset }, shared, turn);
+                }
+            }
+        }
+    }
+
+    /// Sends an event whose permits are taken, or reads it again first.
+    fn begin(&mut self, handle: Handle, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let sequence = shared.next_sequence();
+        let number = self.number;
+        let Some(lane) = self.lanes.get_mut(&handle.lane) else { return };
+        let Some(open) = lane.get_mut(handle.source, handle.offset) else { return };
+        if open.body.is_some() {
+            self.send(handle, shared, turn);
+            return;
+        }
+        open.state = State::Fetching { sequence };
+        let Handle { lane, source, offset } = handle;
+        turn.actions.push(Action::Fetch(FetchId { partition: number, source, offset, lane, sequence }));
+    }
+
+    /// A record that was read again.
+    pub(super) fn fetched(
+        &mut self,
+        id: FetchId,
+        entry: Option<Entry>,
+        shared: &mut Shared,
+        turn: &mut Turn<'_>,
+    ) {
+        let handle = Handle { lane: id.lane, source: id.source, offset: id.offset };
+        let Some(lane) = self.lanes.get_mut(&id.lane) else { return };
+        let moving = lane.reposition.is_some();
+        let Some(open) = lane.get_mut(id.source, id.offset) else { return };
+        if open.state != (State::Fetching { sequence: id.sequence }) {
+            return;
+        }
+        let target = open.target;
+        if self.stopping || moving || !shared.trigger(id.lane.trigger).is_active() {
+            lane.put_back(id.source, id.offset);
+            self.free(handle, target, shared, turn);
+            return;
+        }
+        match entry.map(|entry| entry.content) {
+            None => {
+                self.free(handle, target, shared, turn);
+                self.settle(handle, End::Expired, None, turn);
+            }
+            Some(Content::Record(record)) if record.event.is_some() => {
+                open.body = Some(shared.config.budget.take_anyway(&record));
+                if id.source == Source::Events {
+                    lane.learn_key(id.offset, &record);
+                }
+                self.send(handle, shared, turn);
+            }
+            Some(content) => {
+                self.free(handle, target, shared, turn);
+                self.keep_unreadable(handle, content, shared, turn);
+            }
+        }
+    }
+
+    /// An open event whose record cannot be decoded any more is kept as far as it is known.
+    fn keep_unreadable(&mut self, handle: Handle, content: Content, shared: &Shared, turn: &mut Turn<'_>) {
+        let (reason, bytes) = match content {
+            Content::Record(_) => ("it has no event".into(), bytes::Bytes::new()),
+            Content::Undecodable { reason, bytes } => (reason, bytes),
+        };
+        let Some(lane) = self.lanes.get(&handle.lane) else { return };
+        let Some(open) = lane.queue(handle.source).get(handle.offset) else { return };
+        let name = &shared.trigger(handle.lane.trigger).name;
+        let place = Place { trigger: name.as_str(), partition: self.number, offset: open.origin };
+        let topics = &shared.config.topics;
+        let topic = if handle.source == Source::Events { &topics.events } else { &topics.retry };
+        let record = dead_letter::undecodable(place, topic.as_str(), &reason, &bytes, turn.now);
+        let pending =
+            PendingRecord::dead_letter(Some(handle.lane), handle.source, handle.offset, self.number, record);
+        self.settle(handle, End::Kept, Some(pending), turn);
+    }
+
+    /// Makes the attempt; where there is no dead letter sink (any more) to attempt, the event is kept.
+    fn send(&mut self, handle: Handle, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let sequence = shared.next_sequence();
+        let state = shared.trigger(handle.lane.trigger);
+        let Some(trigger) = state.trigger.clone() else { return };
+        let counters = state.counters.clone();
+        let Some(lane) = self.lanes.get_mut(&handle.lane) else { return };
+        let Some(open) = lane.get_mut(handle.source, handle.offset) else { return };
+        let Some(body) = open.body.clone() else { return };
+        let Some(event) = &body.record().event else { return };
+        let destination = match open.target {
+            Target::Subscriber => trigger.subscriber.as_ref(),
+            Target::DeadLetterSink => trigger.delivery.dead_letter_sink.as_ref(),
+        };
+        let Some(destination) = destination else {
+            open.state = State::Sent { sequence, started: false };
+            let ended = ended(handle, open, body.clone(), trigger);
+            self.free(handle, ended.target, shared, turn);
+            self.keep(ended, shared, turn);
+            return;
+        };
+        let event = match (open.target, open.known_failure()) {
+            (Target::DeadLetterSink, Some(failure)) => dead_letter::for_sink(event, failure),
+            _ => event.clone(),
+        };
+        if open.attempts > 0 {
+            counters.retried.fetch_add(1, Relaxed);
+        }
+        let started = !matches!(destination, Destination::Service { .. });
+        open.state = State::Sent { sequence, started };
+        let (attempts, target) = (open.attempts, open.target);
+        lane.started += u32::from(started);
+        let Handle { lane, source, offset } = handle;
+        let id = AttemptId { partition: self.number, lane, source, offset, sequence };
+        turn.actions.push(Action::Attempt(Attempt {
+            id,
+            trigger,
+            destination: target,
+            event,
+            body,
+            attempts,
+        }));
+        self.touch(lane);
+    }
+
+    /// An attempt got its slot.
+    pub(super) fn attempt_started(&mut self, id: AttemptId) {
+        let Some(lane) = self.lanes.get_mut(&id.lane) else { return };
+        if let Some(open) = lane.get_mut(id.source, id.offset)
+            && open.state == (State::Sent { sequence: id.sequence, started: false })
+        {
+            open.state = State::Sent { sequence: id.sequence, started: true };
+            lane.started += 1;
+            self.touch(id.lane);
+        }
+    }
+
+    /// Gives the permits of an attempt back.
+    fn free(&mut self, handle: Handle, target: Target, shared: &mut Shared, turn: &mut Turn<'_>) {
+        if let Some(lane) = self.lanes.get_mut(&handle.lane) {
+            let used = &mut lane.used[target as usize];
+            *used = used.saturating_sub(1);
+        }
+        shared.release(handle.lane, target, turn);
+        self.queue_pump(handle.lane);
+    }
+
+    /// Decides what becomes of an event after an attempt.
+    pub(super) fn attempt_ended(
+        &mut self,
+        id: AttemptId,
+        outcome: Outcome,
+        shared: &mut Shared,
+        turn: &mut Turn<'_>,
+    ) {
+        let handle = Handle { lane: id.lane, source: id.source, offset: id.offset };
+        let Some(lane) = self.lanes.get_mut(&id.lane) else { return };
+        let Some(open) = lane.get_mut(id.source, id.offset) else { return };
+        let State::Sent { sequence, started } = open.state else { return };
+        let state = shared.trigger(id.lane.trigger);
+        let (Some(trigger), Some(body)) = (state.trigger.clone(), open.body.clone()) else { return };
+        if sequence != id.sequence {
+            return;
+        }
+        open.attempts += 1;
+        let counters = state.counters.clone();
+        let ended = ended(handle, open, body.clone(), trigger);
+        lane.started -= u32::from(started);
+        self.free(handle, ended.target, shared, turn);
+        let destination = match ended.target {
+            Target::Subscriber => ended.trigger.subscriber.as_ref(),
+            Target::DeadLetterSink => ended.trigger.delivery.dead_letter_sink.as_ref(),
+        };
+        // The trigger may have lost its destination since; the name is only for people then.
+        let gone = Destination::Uri(String::new());
+        let destination = destination.unwrap_or(&gone);
+        let jitter = shared.random.f64();
+        let Judgement { verdict, signal, error } =
+            judge::judge(outcome, &ended.trigger.delivery, destination, ended.attempts, jitter);
+        if !error.is_empty() {
+            counters.failed_attempts.fetch_add(1, Relaxed);
+            counters.set_last_error(turn.now, error);
+        }
+        if ended.target == Target::Subscriber {
+            let next = shared.next_sequence();
+            self.learn(handle.lane, signal, sequence, next);
+        }
+        match verdict {
+            Verdict::Delivered(None) => self.taken(&ended, turn),
+            Verdict::Delivered(Some(event)) => self.replied(ended, &event, shared, turn),
+            Verdict::Retry(wait) => self.retry(ended, wait, shared, turn),
+            Verdict::Failed(failure) => self.failed(ended, failure, shared, turn),
+        }
+    }
+
+    fn learn(&mut self, key: LaneKey, signal: judge::Signal, sequence: u64, next: u64) {
+        if let Some(lane) = self.lanes.get_mut(&key)
+            && lane.health.learn(signal, sequence, next)
+        {
+            lane.end_probing();
+        }
+    }
+
+    fn taken(&mut self, ended: &Ended, turn: &mut Turn<'_>) {
+        let end = match ended.target {
+            Target::Subscriber => End::Delivered,
+            Target::DeadLetterSink => End::DeadLettered,
+        };
+        self.settle(ended.handle, end, None, turn);
+    }
+
+    /// The reply is stored together with the end of its origin.
+    fn replied(&mut self, ended: Ended, event: &Event, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let place = self.origin_of(&ended);
+        let (partitions, random) = (shared.config.partitions, shared.random.u32(..));
+        let made = reply::record(event, &ended.body.record().envelope, place, turn.now, partitions, random);
+        let end = match (ended.target, made.is_some()) {
+            (Target::Subscriber, true) => End::Delivered,
+            // The dead letter sink has the event; only its reply goes round in a loop.
+            (Target::DeadLetterSink, _) => End::DeadLettered,
+            (Target::Subscriber, false) => {
+                let gone = Destination::Uri(String::new());
+                let failure = reply::loop_failure(ended.trigger.subscriber.as_ref().unwrap_or(&gone));
+                self.failed(ended, failure, shared, turn);
+                return;
+            }
+        };
+        let Handle { lane, source, offset } = ended.handle;
+        let pending =
+            made.map(|(partition, record)| PendingRecord::reply(lane, source, offset, partition, record));
+        self.settle(ended.handle, end, pending, turn);
+    }
+
+    /// The event waits for its next attempt: in the lane, or in the retry topic so that the lane can go on.
+    fn retry(&mut self, ended: Ended, wait: std::time::Duration, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let due = turn.now + wait;
+        let Handle { lane: key, source, offset } = ended.handle;
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let moves = source == Source::Events
+            && wait > shared.config.wait_in_place_max
+            && !lane.stays_in_place()
+            && lane.retries.len() < limits::RETRIES_OPEN_MAX;
+        if moves {
+            let place = self.origin_of(&ended);
+            let record =
+                dead_letter::waiting(ended.body.record(), place, ended.attempts, due, ended.failure.clone());
+            self.move_to_retry_topic(ended.handle, record, turn);
+            return;
+        }
+        if wait > limits::BODY_KEPT_FOR
+            && let Some(open) = lane.get_mut(source, offset)
+        {
+            open.body = None;
+        }
+        lane.wait(source, offset, due);
+        self.mark_row_dirty(ended.handle, turn);
+    }
+
+    fn move_to_retry_topic(&mut self, handle: Handle, record: Record, turn: &mut Turn<'_>) {
+        let Handle { lane: key, source, offset } = handle;
+        let pending = PendingRecord::retry(key, source, offset, self.number, record);
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.in_transit += 1;
+        }
+        self.settle(handle, End::Moved, Some(pending), turn);
+    }
+
+    /// The destination will not take the event: the dead letter sink gets it, and if that does not take it either, or there
+    /// is none, the dead-letter topic.
+    fn failed(&mut self, mut ended: Ended, failure: Box<Failure>, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let Handle { lane: key, source, offset } = ended.handle;
+        if ended.target == Target::DeadLetterSink || ended.trigger.delivery.dead_letter_sink.is_none() {
+            ended.failure.get_or_insert(failure);
+            self.keep(ended, shared, turn);
+            return;
+        }
+        // Rows of the retry topic have no room for why; the next entry there has.
+        if source == Source::Retry {
+            let record =
+                dead_letter::waiting(ended.body.record(), self.origin_of(&ended), 0, turn.now, Some(failure));
+            self.move_to_retry_topic(ended.handle, record, turn);
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if let Some(open) = lane.get_mut(source, offset) {
+            open.failure = Some(failure);
+        }
+        lane.turn_to_sink(source, offset, turn.now);
+        self.mark_row_dirty(ended.handle, turn);
+        self.queue_pump(key);
+    }
+
+    /// Keeps the event in the dead-letter topic.
+    fn keep(&mut self, ended: Ended, shared: &Shared, turn: &mut Turn<'_>) {
+        let failure = ended.failure.clone().unwrap_or_else(|| Box::new(unknown_failure()));
+        let earlier = match (ended.target, failure.reason) {
+            (Target::Subscriber, _) => 0,
+            (Target::DeadLetterSink, DeadLetterReason::Exhausted | DeadLetterReason::BadReply) => {
+                ended.trigger.delivery.retry.saturating_add(1)
+            }
+            (Target::DeadLetterSink, _) => 1,
+        };
+        let attempts = ended.attempts.saturating_add(earlier);
+        let record =
+            dead_letter::kept(ended.body.record(), self.origin_of(&ended), attempts, failure, turn.now);
+        let Handle { lane, source, offset } = ended.handle;
+        let pending = PendingRecord::dead_letter(Some(lane), source, offset, self.number, record);
+        debug_assert_eq!(shared.trigger(lane.trigger).name, ended.trigger.name);
+        self.settle(ended.handle, End::Kept, Some(pending), turn);
+    }
+
+    fn origin_of<'a>(&self, ended: &'a Ended) -> Place<'a> {
+        Place { trigger: ended.trigger.name.as_str(), partition: self.number, offset: ended.origin }
+    }
+
+    /// Gives an event its end, which becomes durable with the next save of its lane.
+    pub(super) fn settle(
+        &mut self,
+        handle: Handle,
+        end: End,
+        record: Option<PendingRecord>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Handle { lane: key, source, offset } = handle;
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if !lane.end(source, offset, end, record.is_some()) {
+            return;
+        }
+        if lane.events.ended() >= lane.window() / 2 {
+            self.saver.hurry();
+        }
+        if let Some(record) = record {
+            self.saver.push(record);
+        }
+        self.mark_row_dirty(handle, turn);
+        self.queue_pump(key);
+    }
+
+    fn mark_row_dirty(&mut self, handle: Handle, turn: &Turn<'_>) {
+        match handle.source {
+            Source::Events => self.mark_dirty(handle.lane, turn.now),
+            Source::Retry => self.mark_retry_dirty(handle.lane, turn.now),
+        }
+        self.touch(handle.lane);
+    }
+
+    /// A reply that the log does not take, because it is too large, is no reply: its origin is a dead letter.
+    pub(super) fn refuse_reply(&mut self, handle: Handle, message: &str, shared: &Shared, turn: &Turn<'_>) {
+        let Some(subscriber) =
+            shared.trigger(handle.lane.trigger).trigger.as_ref().map(|t| t.subscriber.clone())
+        else {
+            return;
+        };
+        let destination = subscriber.unwrap_or_else(|| Destination::Uri(String::new()));
+        let failure = Failure {
+            reason: DeadLetterReason::BadReply,
+            destination: judge::address(&destination).into(),
+            status: 200,
+            message: message.into(),
+            body: bytes::Bytes::new(),
+        };
+        let Some(lane) = self.lanes.get_mut(&handle.lane) else { return };
+        // The dead letter sink has the event; its reply is dropped.
+        if lane
+            .queue(handle.source)
+            .get(handle.offset)
+            .is_some_and(|open| open.target == Target::DeadLetterSink)
+        {
+            lane.queue_mut(handle.source).end_without_record(handle.offset);
+            return;
+        }
+        let Some(open) = lane.queue_mut(handle.source).reopen(handle.offset) else { return };
+        open.failure = Some(Box::new(failure));
+        lane.turn_to_sink(handle.source, handle.offset, turn.now);
+        self.mark_row_dirty(handle, turn);
+        self.queue_pump(handle.lane);
+    }
+}
+
+fn ended(handle: Handle, open: &super::open::Open, body: Body, trigger: Arc<Trigger>) -> Ended {
+    Ended {
+        handle,
+        origin: open.origin,
+        target: open.target,
+        attempts: open.attempts,
+        body,
+        failure: open.known_failure().cloned().map(Box::new),
+        trigger,
+    }
+}
+
+fn unknown_failure() -> Failure {
+    Failure {
+        reason: DeadLetterReason::Exhausted,
+        destination: "".into(),
+        status: 0,
+        message: "why it failed is not known any more".into(),
+        body: bytes::Bytes::new(),
+    }
+}

@@ -1,0 +1,543 @@
+//! A lane: what one trigger owes in one partition, and what of it may be sent next.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use hashbrown::HashMap;
+use pelton_event::{Record, Timestamp};
+use pelton_event_log::Offset;
+use pelton_resources::Order;
+
+use super::action::{LaneKey, Source, Target};
+use super::body::Body;
+use super::health::Health;
+use super::open::{End, Key, Open, Queue, State};
+use super::progress::Behind;
+use crate::limits;
+
+/// The chain that all events of an ordered lane are in.
+const ONE_CHAIN: u64 = 0;
+
+/// What one trigger, or one replay for it, owes in one partition.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub key: LaneKey,
+    order: Order,
+    /// Everything before it has been considered; `None`: it follows the head.
+    pub next: Option<Offset>,
+    /// Events before it were considered by an earlier process, which saved the lane later than the head.
+    pub considered: Offset,
+    /// The sweep it is aboard.
+    pub aboard: Option<u64>,
+    /// Whether it is in the list of lanes that wait for a sweep.
+    pub queued: bool,
+    /// It found the budget for bodies spent.
+    pub starved: bool,
+    /// The matching events ahead of it; `None`: not known.
+    pub behind: Option<Behind>,
+    /// The first offset that a replay no longer delivers.
+    pub replay_end: Option<Offset>,
+    /// A position it moves to once nothing is in flight.
+    pub reposition: Option<Reposition>,
+    /// Events taken.
+    pub events: Queue,
+    /// Open entries of the retry topic.
+    pub retries: Queue,
+    /// The entry of the retry topic that stands for an event.
+    pub by_origin: HashMap<Offset, Offset>,
+    /// Entries written to the retry topic and not read back yet.
+    pub in_transit: i64,
+    pub health: Health,
+    /// Attempts under way and fetches before them: to the subscriber, and to the dead letter sink.
+    pub used: [u32; 2],
+    /// Attempts on their way.
+    pub started: u32,
+    probe: Option<(Source, Offset)>,
+    ready: VecDeque<Offset>,
+    later: BinaryHeap<Reverse<Due>>,
+    to_sink: BinaryHeap<Reverse<Due>>,
+    /// Events that wait for the dead letter sink here.
+    pub sink_pending: usize,
+    chains: HashMap<u64, Offset>,
+    unknown_keys: usize,
+    rotation: u8,
+    pub saving: Saving,
+    pub waits_for_gate: bool,
+    pub waits_for_admission: bool,
+    pub pump_queued: bool,
+    pub touched: bool,
+    /// When a timer is set for it.
+    pub timer: Option<Timestamp>,
+    pub idle_since: Option<Timestamp>,
+    pub published: Gauges,
+}
+
+/// When an open event is due.
+type Due = (Timestamp, Source, Offset);
+
+/// A move to another position by a changed start.
+#[derive(Debug, Clone)]
+pub(super) struct Reposition {
+    /// The text of the start that asks for it.
+    pub start: Box<str>,
+    /// Where to; `None` while it is being found.
+    pub target: Option<Offset>,
+    /// Number of the request that finds it.
+    pub sequence: u64,
+}
+
+/// What of a lane is not durable.
+#[derive(Debug, Default)]
+pub(super) struct Saving {
+    /// Whether its row of the events topic is in the list of rows to save.
+    pub dirty: bool,
+    /// Whether its row of the retry topic is.
+    pub retry_dirty: bool,
+    /// The first event taken since its row was last encoded.
+    pub unsaved_from: Option<Offset>,
+    /// The same for the save under way.
+    pub saving_from: Option<Offset>,
+    /// The first entry of the retry topic read since its row was last encoded.
+    pub retry_unsaved_from: Option<Offset>,
+    /// The same for the save under way.
+    pub retry_saving_from: Option<Offset>,
+    /// Whether it has a row in the retry topic's progress.
+    pub has_retry_row: bool,
+}
+
+/// What a lane adds to the gauges of its trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Gauges {
+    pub in_flight: i64,
+    pub due: i64,
+    pub owed: i64,
+    pub uncertain: i64,
+    pub probed: i64,
+    pub parallelism: i64,
+}
+
+/// What a lane may do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Send this one.
+    Start(Source, Offset),
+    /// Nothing before this time.
+    Wait(Timestamp),
+    /// Nothing until something changes.
+    Nothing,
+}
+
+impl Lane {
+    /// A lane that follows the head.
+    pub(super) fn new(key: LaneKey, order: Order, concurrency_max: u32) -> Self {
+        Self {
+            key,
+            order,
+            next: None,
+            considered: 0,
+            aboard: None,
+            queued: false,
+            starved: false,
+            behind: None,
+            replay_end: None,
+            reposition: None,
+            events: Queue::default(),
+            retries: Queue::default(),
+            by_origin: HashMap::new(),
+            in_transit: 0,
+            health: Health::new(concurrency_max),
+            used: [0; 2],
+            started: 0,
+            probe: None,
+            ready: VecDeque::new(),
+            later: BinaryHeap::new(),
+            to_sink: BinaryHeap::new(),
+            sink_pending: 0,
+            chains: HashMap::new(),
+            unknown_keys: 0,
+            rotation: 0,
+            saving: Saving::default(),
+            waits_for_gate: false,
+            waits_for_admission: false,
+            pump_queued: false,
+            touched: false,
+            timer: None,
+            idle_since: None,
+            published: Gauges::default(),
+        }
+    }
+
+    pub(super) fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Events it may hold.
+    pub(super) fn window(&self) -> usize {
+        match self.order {
+            Order::Ordered => limits::WINDOW_ORDERED,
+            Order::Unordered | Order::Keyed => limits::WINDOW,
+        }
+    }
+
+    /// Whether it may take one more event.
+    pub(super) fn has_room(&self) -> bool {
+        self.reposition.is_none()
+            && self.events.len() < self.window()
+            && self.retries.len() < limits::RETRIES_OPEN_MAX
+    }
+
+    /// Whether a sweep is worth while for it.
+    pub(super) fn wants_sweep(&self) -> bool {
+        let most = if self.starved { 0 } else { self.window() / 2 };
+        self.next.is_some() && self.aboard.is_none() && self.has_room() && self.events.len() <= most
+    }
+
+    /// It no longer follows the head: everything before `at` has been considered.
+    pub(super) fn detach(&mut self, at: Offset, known: Option<Behind>) {
+        self.next = Some(at);
+        self.behind = known;
+    }
+
+    /// It follows the head again.
+    pub(super) fn attach(&mut self) {
+        self.next = None;
+        self.behind = None;
+        self.starved = false;
+    }
+
+    /// One of the events that the head counted ahead of it has been considered.
+    pub(super) fn considered_one(&mut self) {
+        if let Some(behind) = &mut self.behind {
+            behind.count = behind.count.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn queue(&self, source: Source) -> &Queue {
+        match source {
+            Source::Events => &self.events,
+            Source::Retry => &self.retries,
+        }
+    }
+
+    pub(super) fn queue_mut(&mut self, source: Source) -> &mut Queue {
+        match source {
+            Source::Events => &mut self.events,
+            Source::Retry => &mut self.retries,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, source: Source, offset: Offset) -> Option<&mut Open> {
+        self.queue_mut(source).get_mut(offset)
+    }
+
+    /// Whether an entry of the retry topic stands for the event at `offset`.
+    pub(super) fn is_in_retry(&self, offset: Offset) -> bool {
+        !self.by_origin.is_empty() && self.key.replay.is_none() && self.by_origin.contains_key(&offset)
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_still(&self) -> bool {
+        self.used == [0; 2]
+    }
+
+    /// Whether it holds nothing that its row does not tell as well.
+    pub(super) fn is_idle(&self) -> bool {
+        self.next.is_none()
+            && self.events.is_empty()
+            && self.retries.is_empty()
+            && self.reposition.is_none()
+            && self.replay_end.is_none()
+            && self.is_still()
+            && !self.saving.dirty
+            && !self.saving.retry_dirty
+            && !self.saving.has_retry_row
+            && self.in_transit <= 0
+    }
+
+    /// Takes the event at `offset`.
+    pub(super) fn take(&mut self, offset: Offset, record: &Record, body: Option<Body>) {
+        let key = if self.order == Order::Keyed { Key::of(record) } else { Key::Unknown };
+        let open = Open::fresh(offset, record.envelope.time, key, body);
+        if !self.events.insert(open) {
+            return;
+        }
+        self.saving.unsaved_from = Some(self.saving.unsaved_from.map_or(offset, |first| first.min(offset)));
+        self.idle_since = None;
+        self.chain(offset, key);
+        self.enqueue(Source::Events, offset);
+    }
+
+    /// The chain an event with `key` belongs to.
+    fn chain_of(&self, key: Key) -> Option<u64> {
+        match (self.order, key) {
+            (Order::Unordered, _) => None,
+            (Order::Ordered, _) => Some(ONE_CHAIN),
+            // Until every key is known, all are kept in order.
+            (Order::Keyed, _) if self.unknown_keys > 0 => Some(ONE_CHAIN),
+            (Order::Keyed, Key::Hash(hash)) => Some(hash),
+            (Order::Keyed, Key::None | Key::Unknown) => None,
+        }
+    }
+
+    fn chain(&mut self, offset: Offset, key: Key) {
+        let Some(chain) = self.chain_of(key) else { return };
+        let Some(last) = self.chains.insert(chain, offset) else { return };
+        if let Some(open) = self.events.get_mut(last) {
+            open.follower = Some(offset);
+        }
+        if let Some(open) = self.events.get_mut(offset) {
+            open.blocked = true;
+        }
+    }
+
+    /// Puts an open event where [`choose`](Self::choose) finds it.
+    pub(super) fn enqueue(&mut self, source: Source, offset: Offset) {
+        let Some(open) = self.queue(source).get(offset).filter(|open| open.is_startable()) else { return };
+        let due = Reverse((open.due, source, offset));
+        match open.target {
+            Target::DeadLetterSink => self.to_sink.push(due),
+            Target::Subscriber if source == Source::Events && open.due == Timestamp::EPOCH => {
+                self.ready.push_back(offset);
+            }
+            Target::Subscriber => self.later.push(due),
+        }
+    }
+
+    /// Builds order and queues anew from the open events: at a start, when the order changes, and when an event ends out of
+    /// its order.
+    pub(super) fn rebuild(&mut self, order: Order) {
+        self.order = order;
+        self.chains.clear();
+        self.ready.clear();
+        self.later.clear();
+        self.to_sink.clear();
+        self.unknown_keys = 0;
+        for open in self.events.iter_mut().filter(|open| !open.is_ended()) {
+            (open.blocked, open.follower) = (false, None);
+            if order != Order::Keyed {
+                continue;
+            }
+            if let (Key::Unknown, Some(body)) = (open.key, &open.body) {
+                open.key = Key::of(body.record());
+            }
+            self.unknown_keys += usize::from(open.key == Key::Unknown);
+        }
+        let unended = |queue: &Queue| -> Vec<_> {
+            queue.iter().filter(|open| !open.is_ended()).map(|open| (open.offset, open.key)).collect()
+        };
+        for (offset, key) in unended(&self.events) {
+            self.chain(offset, key);
+            self.enqueue(Source::Events, offset);
+        }
+        for (offset, _) in unended(&self.retries) {
+            self.enqueue(Source::Retry, offset);
+        }
+    }
+
+    /// The record of an open event was read: its key is known now.
+    pub(super) fn learn_key(&mut self, offset: Offset, record: &Record) {
+        if self.order != Order::Keyed {
+            return;
+        }
+        let Some(open) = self.events.get_mut(offset).filter(|open| open.key == Key::Unknown) else { return };
+        open.key = Key::of(record);
+        self.unknown_keys = self.unknown_keys.saturating_sub(1);
+        if self.unknown_keys == 0 {
+            self.rebuild(self.order);
+        }
+    }
+
+    /// Gives an open event its end; its successor in the order may start.
+    pub(super) fn end(&mut self, source: Source, offset: Offset, end: End, recorded: bool) -> bool {
+        let queue = self.queue_mut(source);
+        let Some(open) = queue.get(offset) else { return false };
+        let (key, follower, blocked, target) = (open.key, open.follower, open.blocked, open.target);
+        if !queue.end(offset, end, recorded) {
+            return false;
+        }
+        if self.probe == Some((source, offset)) {
+            self.probe = None;
+        }
+        if target == Target::DeadLetterSink && source == Source::Events {
+            self.sink_pending = self.sink_pending.saturating_sub(1);
+        }
+        if source == Source::Events {
+            let was_unknown = self.order == Order::Keyed && key == Key::Unknown && self.unknown_keys == 1;
+            if blocked || was_unknown {
+                self.rebuild(self.order);
+            } else {
+                self.release(offset, key, follower);
+                self.unknown_keys -= usize::from(self.order == Order::Keyed && key == Key::Unknown);
+            }
+        }
+        true
+    }
+
+    fn release(&mut self, offset: Offset, key: Key, follower: Option<Offset>) {
+        let Some(chain) = self.chain_of(key) else { return };
+        let Some(follower) = follower else {
+            if self.chains.get(&chain) == Some(&offset) {
+                self.chains.remove(&chain);
+            }
+            return;
+        };
+        let Some(open) = self.events.get_mut(follower) else { return };
+        open.blocked = false;
+        // One that was sent before it had a predecessor is in its queue already.
+        if !open.has_begun() {
+            self.enqueue(Source::Events, follower);
+        }
+    }
+
+    /// An event waits for its next attempt.
+    pub(super) fn wait(&mut self, source: Source, offset: Offset, due: Timestamp) {
+        let Some(open) = self.get_mut(source, offset) else { return };
+        open.state = State::Idle;
+        open.due = due;
+        self.enqueue(source, offset);
+    }
+
+    /// An event goes to the dead letter sink from now on.
+    pub(super) fn turn_to_sink(&mut self, source: Source, offset: Offset, due: Timestamp) {
+        let Some(open) = self.get_mut(source, offset) else { return };
+        open.target = Target::DeadLetterSink;
+        open.attempts = 0;
+        self.sink_pending += usize::from(source == Source::Events);
+        if self.probe == Some((source, offset)) {
+            self.probe = None;
+        }
+        self.wait(source, offset, due);
+    }
+
+    /// An attempt or fetch that was not made: the event is where it was.
+    pub(super) fn put_back(&mut self, source: Source, offset: Offset) {
+        let Some(open) = self.get_mut(source, offset) else { return };
+        open.state = State::Idle;
+        let first = source == Source::Events
+            && open.target == Target::Subscriber
+            && open.due == Timestamp::EPOCH
+            && open.is_startable();
+        if first {
+            self.ready.push_front(offset);
+        } else {
+            self.enqueue(source, offset);
+        }
+    }
+
+    /// What may be sent next. Sending it changes its state, so that the next call chooses another.
+    pub(super) fn choose(&mut self, now: Timestamp) -> Choice {
+        self.drop_stale();
+        let mut wait: Option<Timestamp> = None;
+        let mut earliest = |due: Timestamp| wait = Some(wait.map_or(due, |known| known.min(due)));
+        // Three kinds of work take turns, so that none starves the others.
+        for step in 0..3 {
+            let kind = (self.rotation + step) % 3;
+            let candidate = match kind {
+                0 => self.next_to_sink(),
+                1 => self.next_later(),
+                _ => self.next_ready(),
+            };
+            let Some((due, source, offset)) = candidate else { continue };
+            if due <= now {
+                self.rotation = (kind + 1) % 3;
+                return Choice::Start(source, offset);
+            }
+            earliest(due);
+        }
+        wait.map_or(Choice::Nothing, Choice::Wait)
+    }
+
+    fn next_to_sink(&self) -> Option<Due> {
+        (self.used[1] < limits::SINK_CONCURRENCY_MAX).then(|| self.to_sink.peek().map(|top| top.0))?
+    }
+
+    /// The next that waited for a later attempt; while probing, the one event that is driven through its policy.
+    fn next_later(&mut self) -> Option<Due> {
+        if self.used[0] >= self.health.limit() {
+            return None;
+        }
+        if !self.health.is_probing() {
+            return self.later.peek().map(|top| top.0);
+        }
+        if self.probe.is_none() {
+            let top = self.later.peek().map(|top| (top.0.1, top.0.2));
+            self.probe = top.or_else(|| self.ready.front().map(|offset| (Source::Events, *offset)));
+        }
+        let (source, offset) = self.probe?;
+        let open = self.queue(source).get(offset)?;
+        (open.is_startable() && open.target == Target::Subscriber).then_some((open.due, source, offset))
+    }
+
+    fn next_ready(&self) -> Option<Due> {
+        let closed = self.health.is_probing()
+            || self.used[0] >= self.health.limit()
+            || self.sink_pending >= limits::SINK_PENDING_MAX;
+        let offset = self.ready.front().filter(|_| !closed)?;
+        Some((Timestamp::EPOCH, Source::Events, *offset))
+    }
+
+    /// Entries of the queues are not taken out when they are started or end, but when they come to the front.
+    fn drop_stale(&mut self) {
+        let is_due = |queues: (&Queue, &Queue), target: Target, (due, source, offset): Due| {
+            let queue = if source == Source::Events { queues.0 } else { queues.1 };
+            queue
+                .get(offset)
+                .is_some_and(|open| open.is_startable() && open.due == due && open.target == target)
+        };
+        let queues = (&self.events, &self.retries);
+        while self.later.peek().is_some_and(|top| !is_due(queues, Target::Subscriber, top.0)) {
+            self.later.pop();
+        }
+        while self.to_sink.peek().is_some_and(|top| !is_due(queues, Target::DeadLetterSink, top.0)) {
+            self.to_sink.pop();
+        }
+        let fresh =
+            |offset: Offset| is_due(queues, Target::Subscriber, (Timestamp::EPOCH, Source::Events, offset));
+        while self.ready.front().is_some_and(|offset| !fresh(*offset)) {
+            self.ready.pop_front();
+        }
+        if self.probe.is_some_and(|(source, offset)| self.queue(source).get(offset).is_none()) {
+            self.probe = None;
+        }
+    }
+
+    /// The subscriber came back: nothing is singled out any more.
+    pub(super) fn end_probing(&mut self) {
+        self.probe = None;
+    }
+
+    /// Whether an event is the probe of a broken subscriber, or none may leave the lane while it is broken.
+    pub(super) fn stays_in_place(&self) -> bool {
+        self.health.is_probing() || self.order != Order::Unordered || self.key.replay.is_some()
+    }
+
+    /// What it adds to the gauges of its trigger.
+    pub(super) fn gauges(&self) -> Gauges {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let behind = self.behind.map_or(0, |behind| i64::try_from(behind.count).unwrap_or(i64::MAX));
+        let open = count(self.events.unended()) + count(self.retries.unended());
+        let owed = open + behind + self.in_transit.max(0);
+        let under_way = i64::from(self.started);
+        let later = count(self.later.len() + self.to_sink.len());
+        let probing = self.health.is_probing();
+        Gauges {
+            in_flight: under_way,
+            due: if probing { 0 } else { (open - under_way - later).max(0) + behind },
+            owed,
+            uncertain: i64::from(self.next.is_some() && self.behind.is_none() && self.replay_end.is_none()),
+            probed: i64::from(probing),
+            parallelism: match self.order {
+                Order::Unordered => 0,
+                Order::Ordered => i64::from(owed > 0),
+                Order::Keyed => count(self.chains.len()),
+            },
+        }
+    }
+
+    /// When the oldest event without an end was accepted, as far as known.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        let first = |queue: &Queue| queue.iter().filter(|open| !open.is_ended()).map(|open| open.time).min();
+        let behind = self.behind.filter(|behind| behind.count > 0).map(|behind| behind.oldest);
+        [first(&self.events), first(&self.retries), behind].into_iter().flatten().min()
+    }
+}

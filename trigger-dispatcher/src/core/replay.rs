@@ -1,0 +1,46 @@
+//! Replays: a second lane that delivers a trigger's events of the past once more, while the live one goes on.
+
+use pelton_event_log::Offset;
+
+use super::action::{LaneKey, Turn};
+use super::partition::Partition;
+use super::shared::Shared;
+
+impl Partition {
+    /// Registers a replay of the events from `from` to `to` (exclusive). One that is known already is not begun again.
+    pub(super) fn begin_replay(
+        &mut self,
+        key: LaneKey,
+        from: Offset,
+        to: Offset,
+        shared: &Shared,
+        turn: &Turn<'_>,
+    ) {
+        if self.lanes.contains_key(&key) || !shared.trigger(key.trigger).exists {
+            return;
+        }
+        // Without an end: what was accepted before now; what comes later is delivered live.
+        let end = if to == Offset::MAX { self.head.max(self.end_when_gained) } else { to };
+        if from >= end {
+            return;
+        }
+        let lane = self.lane(key, shared);
+        lane.detach(from, None);
+        lane.replay_end = Some(end);
+        self.mark_dirty(key, turn.now);
+        self.saver.hurry();
+        self.queue_sweep(key);
+        self.touch(key);
+    }
+
+    /// A replay that has delivered everything goes.
+    pub(super) fn finish_replay(&mut self, key: LaneKey, shared: &Shared, turn: &Turn<'_>) {
+        let Some(lane) = self.lanes.get(&key) else { return };
+        let done = lane.replay_end.is_some_and(|end| lane.next.is_some_and(|next| next >= end));
+        if done && lane.events.is_empty() && lane.is_still() {
+            self.remove_lane(key, shared);
+            self.saver
+                .remove_row(super::partition::row_name(key, &shared.trigger(key.trigger).name), turn.now);
+        }
+    }
+}

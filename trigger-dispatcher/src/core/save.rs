@@ -1,0 +1,585 @@
+//! Saving progress: which rows and records go into the log together.
+//!
+//! Nothing settled leaves memory before the save that tells so is durable. A row tells everything about its lane up to the
+//! head at that moment, so rows may be saved in any number of saves; the saved head stays behind the first event that a lane
+//! has taken and no row tells of.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use pelton_event::{Record, Timestamp};
+use pelton_event_log::{
+    AppendError, Batch, LaneProgress, Offset, Partition as PartitionNumber, ProgressUpdate, Urgency,
+};
+
+use super::action::{Action, LaneKey, SaveId, Source, Turn};
+use super::counters::TriggerCounters;
+use super::deliver::Handle;
+use super::open::{End, Open};
+use super::partition::{Partition, row_name};
+use super::progress::{self, Behind, EventsRow};
+use super::shared::{Shared, Timer};
+use crate::limits;
+
+/// A record to be stored together with the end that it belongs to.
+#[derive(Debug)]
+pub(super) struct PendingRecord {
+    role: Role,
+    /// Where it goes.
+    partition: PartitionNumber,
+    record: Record,
+    /// The lane that gives it; `None`: nobody's, what could not be decoded.
+    lane: Option<LaneKey>,
+    source: Source,
+    offset: Offset,
+    /// The save it is in; 0: none.
+    save: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Reply,
+    Retry,
+    DeadLetter,
+}
+
+impl PendingRecord {
+    pub(super) fn reply(
+        lane: LaneKey,
+        source: Source,
+        offset: Offset,
+        partition: PartitionNumber,
+        record: Record,
+    ) -> Self {
+        Self { role: Role::Reply, partition, record, lane: Some(lane), source, offset, save: 0 }
+    }
+
+    pub(super) fn retry(
+        lane: LaneKey,
+        source: Source,
+        offset: Offset,
+        partition: PartitionNumber,
+        record: Record,
+    ) -> Self {
+        Self { role: Role::Retry, partition, record, lane: Some(lane), source, offset, save: 0 }
+    }
+
+    pub(super) fn dead_letter(
+        lane: Option<LaneKey>,
+        source: Source,
+        offset: Offset,
+        partition: PartitionNumber,
+        record: Record,
+    ) -> Self {
+        Self { role: Role::DeadLetter, partition, record, lane, source, offset, save: 0 }
+    }
+
+    fn size(&self) -> usize {
+        self.record.event.as_ref().map_or(0, pelton_event::Event::size) + limits::BODY_OVERHEAD_BYTES
+    }
+}
+
+/// What of a partition is not durable, and the save under way.
+#[derive(Debug)]
+pub(super) struct Saver {
+    records: VecDeque<PendingRecord>,
+    /// Lanes whose rows have changed, longest first.
+    dirty: VecDeque<LaneKey>,
+    retry_dirty: VecDeque<LaneKey>,
+    /// Rows of the events topic to take away.
+    removed: Vec<Box<str>>,
+    outstanding: Option<Outstanding>,
+    saved_head: Offset,
+    saved_retry_head: Offset,
+    /// The retry head as it was when the partition was gained.
+    pub loaded_retry_head: Offset,
+    moved: bool,
+    /// Since when something waits to be saved.
+    since: Option<Timestamp>,
+    hurry: bool,
+    failures: u32,
+    not_before: Timestamp,
+    timer: Option<Timestamp>,
+    /// The log refused a save as too large: one record at a time.
+    small: bool,
+    /// Why the last save failed.
+    pub error: Option<Box<str>>,
+}
+
+/// A save under way.
+#[derive(Debug)]
+struct Outstanding {
+    id: u64,
+    lanes: Vec<LaneKey>,
+    retry_lanes: Vec<LaneKey>,
+    removed: Vec<Box<str>>,
+    head: Option<Offset>,
+    retry_head: Option<Offset>,
+}
+
+impl Saver {
+    pub(super) fn new(head: Offset, retry_head: Offset) -> Self {
+        Self {
+            records: VecDeque::new(),
+            dirty: VecDeque::new(),
+            retry_dirty: VecDeque::new(),
+            removed: Vec::new(),
+            outstanding: None,
+            saved_head: head,
+            saved_retry_head: retry_head,
+            loaded_retry_head: retry_head,
+            moved: false,
+            since: None,
+            hurry: false,
+            failures: 0,
+            not_before: Timestamp::EPOCH,
+            timer: None,
+            small: false,
+            error: None,
+        }
+    }
+
+    /// The next save does not wait.
+    pub(super) fn hurry(&mut self) {
+        self.hurry = true;
+    }
+
+    pub(super) fn push(&mut self, record: PendingRecord) {
+        self.records.push_back(record);
+    }
+
+    /// A reader has moved on.
+    pub(super) fn head_moved(&mut self, now: Timestamp) {
+        self.moved = true;
+        self.since.get_or_insert(now);
+    }
+
+    pub(super) fn remove_row(&mut self, name: Box<str>, now: Timestamp) {
+        self.removed.push(name);
+        self.since.get_or_insert(now);
+    }
+
+    fn has_work(&self) -> bool {
+        self.moved
+            || !self.records.is_empty()
+            || !self.dirty.is_empty()
+            || !self.retry_dirty.is_empty()
+            || !self.removed.is_empty()
+    }
+
+    /// Whether everything is durable.
+    pub(super) fn is_clean(&self) -> bool {
+        self.outstanding.is_none() && !self.has_work()
+    }
+}
+
+impl Partition {
+    /// The lane's row of the events topic is to be saved.
+    pub(super) fn mark_dirty(&mut self, key: LaneKey, now: Timestamp) {
+        let registered = self.registered.get_mut(&key.trigger).filter(|_| key.replay.is_none());
+        match self.lanes.get_mut(&key) {
+            Some(lane) if lane.saving.dirty => return,
+            Some(lane) => lane.saving.dirty = true,
+            None if registered.as_ref().is_none_or(|registered| registered.dirty) => return,
+            None => {}
+        }
+        if let Some(registered) = registered {
+            registered.dirty = true;
+        }
+        self.saver.dirty.push_back(key);
+        self.saver.since.get_or_insert(now);
+    }
+
+    /// The lane's row of the retry topic is to be saved.
+    pub(super) fn mark_retry_dirty(&mut self, key: LaneKey, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| !lane.saving.retry_dirty) else { return };
+        lane.saving.retry_dirty = true;
+        self.saver.retry_dirty.push_back(key);
+        self.saver.since.get_or_insert(now);
+    }
+
+    /// Starts a save if there is something to save and it is time.
+    pub(super) fn save(&mut self, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let saver = &mut self.saver;
+        if saver.outstanding.is_some() || !saver.has_work() {
+            return;
+        }
+        let urgent = saver.hurry || self.stopping || !saver.records.is_empty();
+        let waits_until = saver.since.unwrap_or(turn.now) + limits::SAVE_AFTER;
+        let due = if urgent { saver.not_before } else { saver.not_before.max(waits_until) };
+        if turn.now < due {
+            if saver.timer.is_none_or(|set| set <= turn.now || due < set) {
+                saver.timer = Some(due);
+                shared.timers.set(due, Timer::Save(self.number));
+            }
+            return;
+        }
+        let urgency = if urgent { Urgency::Now } else { Urgency::Within(limits::SAVE_WITHIN) };
+        self.begin_save(urgency, shared, turn);
+    }
+
+    fn begin_save(&mut self, urgency: Urgency, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let id = shared.next_sequence();
+        let mut room = limits::SAVE_BYTES;
+        let records = self.choose_records(id, &mut room, shared);
+        let (lanes, rows) = self.choose_rows(id, &mut room, shared);
+        let (retry_lanes, retry_head, retry_rows) = self.choose_retry_rows(id, &mut room, shared);
+        let removed = std::mem::take(&mut self.saver.removed);
+        let head = Some(self.head_to_save()).filter(|head| *head > self.saver.saved_head);
+        let retry_head = Some(retry_head).filter(|head| *head > self.saver.saved_retry_head);
+        let topics = &shared.config.topics;
+        let mut batch = Batch { records, progress: Vec::new(), urgency };
+        let mut rows: Vec<_> = rows.into_iter().map(|(name, row)| (name, Some(row))).collect();
+        rows.extend(removed.iter().map(|name| (name.clone(), None)));
+        for (topic, head, lanes) in [(&topics.events, head, rows), (&topics.retry, retry_head, retry_rows)] {
+            if head.is_some() || !lanes.is_empty() {
+                let (topic, epoch) = (topic.clone(), self.epoch);
+                batch.progress.push(ProgressUpdate { topic, partition: self.number, epoch, head, lanes });
+            }
+        }
+        let saver = &mut self.saver;
+        saver.hurry = false;
+        saver.moved = false;
+        saver.since = saver.has_work().then_some(turn.now);
+        if batch.progress.is_empty() && batch.records.is_empty() {
+            return;
+        }
+        saver.outstanding = Some(Outstanding { id, lanes, retry_lanes, removed, head, retry_head });
+        let save = SaveId { partition: self.number, sequence: id };
+        turn.actions.push(Action::Save { save, batch });
+    }
+
+    /// Takes records in their order; the ends they belong to enter the save.
+    fn choose_records(
+        &mut self,
+        id: u64,
+        room: &mut usize,
+        shared: &Shared,
+    ) -> Vec<(pelton_event_log::TopicName, PartitionNumber, Record)> {
+        let topics = &shared.config.topics;
+        let mut chosen = Vec::new();
+        let most = if self.saver.small { 1 } else { usize::MAX };
+        for pending in self.saver.records.iter_mut().take(most) {
+            if !chosen.is_empty() && pending.size() > *room {
+                break;
+            }
+            *room = room.saturating_sub(pending.size());
+            pending.save = id;
+            let topic = match pending.role {
+                Role::Reply => &topics.events,
+                Role::Retry => &topics.retry,
+                Role::DeadLetter => &topics.dead_letter,
+            };
+            chosen.push((topic.clone(), pending.partition, pending.record.clone()));
+            if let Some(lane) = pending.lane.and_then(|key| self.lanes.get_mut(&key)) {
+                lane.queue_mut(pending.source).enter_save_with_record(pending.offset, id);
+            }
+        }
+        chosen
+    }
+
+    /// The lanes whose ends are in the save with a record, then the others, as far as there is room. What is left stays in
+    /// line.
+    fn choose_lanes(&self, id: u64, source: Source, dirty: &VecDeque<LaneKey>) -> Vec<LaneKey> {
+        let in_save = self.saver.records.iter().filter(|record| record.save == id && record.source == source);
+        let mut chosen: Vec<_> = in_save.filter_map(|record| record.lane).collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        let needed = chosen.len();
+        chosen.extend(
+            dirty
+                .iter()
+                .filter(|key| chosen[..needed].binary_search(key).is_err())
+                .copied()
+                .collect::<Vec<_>>(),
+        );
+        chosen
+    }
+
+    fn choose_rows(
+        &mut self,
+        id: u64,
+        room: &mut usize,
+        shared: &Shared,
+    ) -> (Vec<LaneKey>, Vec<(Box<str>, LaneProgress)>) {
+        let dirty = std::mem::take(&mut self.saver.dirty);
+        let mut rows = Vec::new();
+        let mut saved = Vec::new();
+        for key in self.choose_lanes(id, Source::Events, &dirty) {
+            let has_record = |record: &PendingRecord| {
+                record.save == id && record.lane == Some(key) && record.source == Source::Events
+            };
+            if (*room == 0 || (self.saver.small && !rows.is_empty()))
+                && !self.saver.records.iter().any(has_record)
+            {
+                self.saver.dirty.push_back(key);
+                continue;
+            }
+            let Some(row) = self.encode_row(key, id) else { continue };
+            *room = room.saturating_sub(row.state.len() + limits::BODY_OVERHEAD_BYTES);
+            rows.push((row_name(key, &shared.trigger(key.trigger).name), row));
+            saved.push(key);
+        }
+        (saved, rows)
+    }
+
+    /// The lane's row as it is durable with the save `id`; the lane is clean then.
+    fn encode_row(&mut self, key: LaneKey, id: u64) -> Option<LaneProgress> {
+        let registered = self.registered.get_mut(&key.trigger).filter(|_| key.replay.is_none());
+        if registered.is_none() && key.replay.is_none() {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.saving.dirty = false;
+            }
+            return None;
+        }
+        let mut row = EventsRow { position: self.head, ..EventsRow::default() };
+        if let Some(registered) = registered {
+            registered.dirty = false;
+            row.start = registered.start.clone();
+            row.deleted_at = registered.deleted_at;
+        }
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return key.replay.is_none().then(|| progress::encode_events(&row, std::iter::empty()));
+        };
+        let saving = &mut lane.saving;
+        saving.dirty = false;
+        saving.saving_from = saving.unsaved_from.take();
+        if key.replay.is_some() {
+            saving.retry_saving_from = saving.retry_unsaved_from.take();
+        }
+        row.position = lane.next.unwrap_or_else(|| self.head.max(lane.considered));
+        row.detached = lane.next.is_some();
+        row.replay_end = lane.replay_end;
+        row.behind =
+            lane.behind.map(|behind| Behind { counted_to: self.head.max(behind.counted_to), ..behind });
+        lane.events.enter_save(id);
+        Some(progress::encode_events(&row, lane.events.owed_after(id)))
+    }
+
+    /// How far the head may be saved: not past an event that a lane has taken and no durable row, or row of this save, tells
+    /// of; not past what could not be decoded and is not kept yet.
+    fn head_to_save(&self) -> Offset {
+        let lanes = self.saver.dirty.iter().filter_map(|key| self.lanes.get(key));
+        let unsaved = lanes.filter_map(|lane| lane.saving.unsaved_from);
+        unsaved.chain(self.unkept(Source::Events)).fold(self.head, Offset::min)
+    }
+
+    fn retry_head_to_save(&self) -> Offset {
+        let rows =
+            self.saver.retry_dirty.iter().chain(self.saver.dirty.iter().filter(|key| key.replay.is_some()));
+        let lanes = rows.filter_map(|key| self.lanes.get(key));
+        let unsaved = lanes.filter_map(|lane| lane.saving.retry_unsaved_from);
+        unsaved.chain(self.unkept(Source::Retry)).fold(self.retry_head, Offset::min)
+    }
+
+    fn unkept(&self, source: Source) -> impl Iterator<Item = Offset> {
+        let nobodys = move |record: &&PendingRecord| {
+            record.lane.is_none() && record.save == 0 && record.source == source
+        };
+        self.saver.records.iter().filter(nobodys).map(|record| record.offset)
+    }
+
+    fn choose_retry_rows(
+        &mut self,
+        id: u64,
+        room: &mut usize,
+        shared: &Shared,
+    ) -> (Vec<LaneKey>, Offset, Vec<(Box<str>, Option<LaneProgress>)>) {
+        let dirty = std::mem::take(&mut self.saver.retry_dirty);
+        let mut saved = Vec::new();
+        for key in self.choose_lanes(id, Source::Retry, &dirty) {
+            let has_record = |record: &PendingRecord| {
+                record.save == id && record.lane == Some(key) && record.source == Source::Retry
+            };
+            let full = *room == 0 || (self.saver.small && !saved.is_empty());
+            if full && !self.saver.records.iter().any(has_record) {
+                self.saver.retry_dirty.push_back(key);
+                continue;
+            }
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            lane.saving.retry_dirty = false;
+            lane.saving.retry_saving_from = lane.saving.retry_unsaved_from.take();
+            lane.retries.enter_save(id);
+            *room = room.saturating_sub(lane.retries.len() * 8 + limits::BODY_OVERHEAD_BYTES);
+            saved.push(key);
+        }
+        let head = self.retry_head_to_save();
+        let mut rows = Vec::new();
+        for key in &saved {
+            let Some(lane) = self.lanes.get_mut(key) else { continue };
+            let (open, row) = progress::encode_retry(self.retry_head, lane.retries.owed_after(id));
+            // Without open entries the saved head tells as much as the row, once it is as far.
+            let goes = open == 0 && head == self.retry_head;
+            if goes && !lane.saving.has_retry_row {
+                continue;
+            }
+            lane.saving.has_retry_row = !goes;
+            let name = row_name(*key, &shared.trigger(key.trigger).name);
+            rows.push((name, (!goes).then_some(row)));
+        }
+        (saved, head, rows)
+    }
+
+    /// The save is durable: what ended in it is done with.
+    pub(super) fn saved(&mut self, id: SaveId, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let Some(save) = self.saver.outstanding.take_if(|save| save.id == id.sequence) else { return };
+        let saver = &mut self.saver;
+        (saver.failures, saver.small, saver.error) = (0, false, None);
+        saver.saved_head = save.head.unwrap_or(saver.saved_head);
+        saver.saved_retry_head = save.retry_head.unwrap_or(saver.saved_retry_head);
+        saver.records.retain(|record| {
+            if record.save == save.id
+                && record.role == Role::Reply
+                && let Some(key) = record.lane
+            {
+                shared.trigger(key.trigger).counters.replies.fetch_add(1, Relaxed);
+            }
+            record.save != save.id
+        });
+        for key in &save.lanes {
+            if let Some(registered) = self.registered.get_mut(&key.trigger).filter(|known| !known.durable) {
+                registered.durable = key.replay.is_none();
+                let unregistered = &shared.trigger(key.trigger).counters.unregistered;
+                unregistered.fetch_sub(i64::from(key.replay.is_none()), Relaxed);
+            }
+        }
+        for key in save.lanes {
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            lane.saving.saving_from = None;
+            if key.replay.is_some() {
+                lane.saving.retry_saving_from = None;
+            }
+            let counters = &shared.trigger(key.trigger).counters;
+            #[cfg(test)]
+            let ledger = &mut self.ledger;
+            lane.events.forget_saved(save.id, |open, end| {
+                #[cfg(test)]
+                ledger.push((key, open.origin, end));
+                count_end(counters, open, end);
+            });
+            self.after_save(key, shared, turn);
+        }
+        for key in save.retry_lanes {
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            lane.saving.retry_saving_from = None;
+            let counters = &shared.trigger(key.trigger).counters;
+            let by_origin = &mut lane.by_origin;
+            #[cfg(test)]
+            let ledger = &mut self.ledger;
+            lane.retries.forget_saved(save.id, |open, end| {
+                #[cfg(test)]
+                ledger.push((key, open.origin, end));
+                if by_origin.get(&open.origin) == Some(&open.offset) {
+                    by_origin.remove(&open.origin);
+                }
+                count_end(counters, open, end);
+            });
+            self.after_save(key, shared, turn);
+        }
+    }
+
+    /// A lane has room again.
+    fn after_save(&mut self, key: LaneKey, shared: &mut Shared, turn: &mut Turn<'_>) {
+        self.queue_sweep(key);
+        self.queue_pump(key);
+        if key.replay.is_some() {
+            self.finish_replay(key, shared, turn);
+        } else {
+            self.settle_position(key, shared, turn);
+        }
+    }
+
+    /// The save is not durable, or not known to be: its content is saved again after a while.
+    pub(super) fn save_failed(
+        &mut self,
+        id: SaveId,
+        error: &AppendError,
+        shared: &mut Shared,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(save) = self.saver.outstanding.take_if(|save| save.id == id.sequence) else { return };
+        let saver = &mut self.saver;
+        saver.failures = saver.failures.saturating_add(1);
+        saver.error = Some(error.to_string().into());
+        saver.moved = true;
+        saver.removed.extend(save.removed);
+        let wait = limits::SAVE_RETRY_MIN * 2_u32.saturating_pow(saver.failures.min(10) - 1);
+        saver.not_before = turn.now + wait.min(limits::SAVE_RETRY_MAX);
+        let mut alone = None;
+        for record in saver.records.iter_mut().filter(|record| record.save == save.id) {
+            record.save = 0;
+            alone = Some(record.role);
+        }
+        for key in save.lanes {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.events.leave_save(save.id);
+                let saving = &mut lane.saving;
+                saving.unsaved_from = first(saving.saving_from.take(), saving.unsaved_from);
+                if key.replay.is_some() {
+                    saving.retry_unsaved_from =
+                        first(saving.retry_saving_from.take(), saving.retry_unsaved_from);
+                }
+            }
+            self.mark_dirty(key, turn.now);
+        }
+        for key in save.retry_lanes {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.retries.leave_save(save.id);
+                let saving = &mut lane.saving;
+                saving.retry_unsaved_from = first(saving.retry_saving_from.take(), saving.retry_unsaved_from);
+                // It may have gone or come with the save; a row too many does no harm.
+                saving.has_retry_row = true;
+            }
+            self.mark_retry_dirty(key, turn.now);
+        }
+        if matches!(error, AppendError::TooLarge { .. }) {
+            self.make_smaller(alone == Some(Role::Reply), &error.to_string(), shared, turn);
+        }
+    }
+
+    /// The log takes less at once: one record at a time, and a reply that is too large even so is refused.
+    fn make_smaller(&mut self, is_reply: bool, message: &str, shared: &Shared, turn: &Turn<'_>) {
+        if !self.saver.small {
+            self.saver.small = true;
+            self.saver.not_before = turn.now;
+            return;
+        }
+        if is_reply
+            && let Some(record) = self.saver.records.pop_front()
+            && let Some(lane) = record.lane
+        {
+            let handle = Handle { lane, source: record.source, offset: record.offset };
+            self.refuse_reply(handle, message, shared, turn);
+        }
+    }
+
+    /// How long the present state of the saver has lasted; for tests of its bounds.
+    #[cfg(test)]
+    pub(super) fn saved_heads(&self) -> (Offset, Offset) {
+        (self.saver.saved_head, self.saver.saved_retry_head)
+    }
+}
+
+fn first(one: Option<Offset>, other: Option<Offset>) -> Option<Offset> {
+    one.into_iter().chain(other).min()
+}
+
+fn count_end(counters: &TriggerCounters, open: &Open, end: End) {
+    let _ = open;
+    let counter = match end {
+        End::Delivered => &counters.delivered,
+        End::DeadLettered => &counters.dead_lettered,
+        End::Kept => &counters.kept,
+        End::Expired => &counters.expired,
+        End::Discarded => &counters.discarded,
+        End::Withdrawn => &counters.withdrawn,
+        End::Moved | End::Superseded => return,
+    };
+    counter.fetch_add(1, Relaxed);
+}
+
+const _: () = assert!(
+    limits::SAVE_AFTER.as_millis() + limits::SAVE_WITHIN.as_millis()
+        <= Duration::from_millis(200).as_millis()
+);
