@@ -14,6 +14,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::connect::Opened;
@@ -113,8 +114,9 @@ pub(super) struct Http1 {
 impl Http1 {
     /// Lets the connection see what the socket has, without waiting; false if it can take no request (any more).
     pub(super) fn is_usable(&mut self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.driver).poll(&mut nobody).is_pending() && self.sender.is_ready()
+        // Without constraint: a task that has used up its share of a turn would be told that the socket has nothing.
+        let driver = pin!(unconstrained(&mut self.driver));
+        driver.poll(&mut Context::from_waker(Waker::noop())).is_pending() && self.sender.is_ready()
     }
 
     pub(super) fn now_idle(&mut self) {
@@ -126,14 +128,15 @@ impl Http1 {
     }
 
     /// The answer and its body come only out of `driver`, which this task polls with its own waker. So they are polled
-    /// with none: a wake-up of this task by itself would cost a useless round.
+    /// with none, as a wake-up of this task by itself would cost a useless round; and without constraint, as otherwise
+    /// tokio could put them off when this task's share of a turn is used up, trusting that waker to come back to them.
     async fn exchange(
         &mut self,
         request: Outgoing,
         exchange: &Exchange<'_>,
     ) -> Result<Response<Bytes>, Failure> {
         let Self { sender, driver, .. } = self;
-        let mut answer = pin!(sender.try_send_request(request));
+        let mut answer = pin!(unconstrained(sender.try_send_request(request)));
         exchange.sent.store(true, Ordering::Relaxed);
         let mut ended = false;
         let answer = poll_fn(|cx| {
@@ -154,7 +157,8 @@ impl Http1 {
                     return Poll::Ready(Ok(()));
                 }
                 drive(driver, &mut ended, cx);
-                match Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+                let frame = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))));
+                match frame.poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(None) => return Poll::Ready(Ok(())),
                     Poll::Ready(Some(frame)) => match collected.push(frame)? {
                         Wanted::More => {}

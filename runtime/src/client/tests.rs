@@ -1,8 +1,10 @@
 //! The client against servers that do as they are told, byte by byte.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::pin;
 
 use futures_core::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -170,6 +172,32 @@ async fn a_body_that_comes_in_parts_is_whole() {
         }
     }
     assert_eq!(calling.await.unwrap().unwrap().into_body(), "abcdef");
+}
+
+#[tokio::test]
+async fn a_task_that_has_used_up_its_turn_still_gets_its_answer() {
+    let (client, server) = (client(), Server::start().await);
+    let call = server.call();
+    tokio::spawn(async move {
+        let mut peer = server.accept().await;
+        loop {
+            peer.request().await;
+            peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+        }
+    });
+    // tokio gives a task 128 steps a turn; in one of its turns each call begins with fewer of them.
+    for (slow_turn, used_up) in (0..4).flat_map(|turn| (110..=128).map(move |used_up| (turn, used_up))) {
+        let mut calling = pin!(client.call(call.clone()));
+        let mut turn = 0;
+        let response = poll_fn(|cx| {
+            for _ in 0..if turn == slow_turn { used_up } else { 0 } {
+                let _ = pin!(tokio::task::coop::consume_budget()).poll(cx);
+            }
+            turn += 1;
+            calling.as_mut().poll(cx)
+        });
+        assert_eq!(response.await.unwrap().into_body(), "hi", "{used_up} steps of turn {slow_turn} used up");
+    }
 }
 
 #[tokio::test]

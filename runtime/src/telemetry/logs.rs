@@ -1,8 +1,10 @@
 //! Log lines on standard error: text for people, JSON for machines.
 
 use std::io::IsTerminal;
+use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, LogOutput};
 
@@ -57,7 +59,32 @@ pub(crate) fn check_level(level: &str) -> Result<(), String> {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder().parse(level).map_err(|error| {
-        format!("{level:?} is not a log level ({error}); write error, warn, info, debug or trace, or levels by module like \"info,pelton_broker=debug\"")
-    })
+    let wrong = |problem: &dyn std::fmt::Display| {
+        format!(
+            "{level:?} is not a log level ({problem}); write error, warn, info, debug or trace, or levels by module like \"info,pelton_broker=debug\""
+        )
+    };
+    // A lone word that is no level would count as the name of a module, and everything else would fall silent.
+    for part in level.split(',').filter(|part| !part.contains(['=', '['])) {
+        let is_level = !part.trim().is_empty() && LevelFilter::from_str(part.trim()).is_ok();
+        if !is_level {
+            return Err(wrong(&format_args!("{part:?} is none")));
+        }
+    }
+    EnvFilter::builder().parse(level).map_err(|error| wrong(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_levels_and_not_names_of_modules() {
+        for level in ["info", "warn,pelton_broker=debug", "off", "info,hyper=off,tower[span]=trace", "INFO"] {
+            assert_eq!(check_level(level), Ok(()), "{level}");
+        }
+        for level in ["", "inof", "pelton_broker", "info,", "info,pelton=loud", "info debug"] {
+            assert!(check_level(level).is_err(), "{level}");
+        }
+    }
 }
