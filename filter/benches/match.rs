@@ -39,7 +39,7 @@ fn expression(at: usize) -> Expression {
         5 => Expression::Prefix(map(&[("type", &format!("com.example.team{team}."))])),
         6 => Expression::Suffix(map(&[("source", &format!("team{team}.example.com/orders/region{kind}"))])),
         7 => Expression::Cesql(format!("source LIKE 'https://team{team}.%' AND type LIKE '%.v{kind}'")),
-        8 => Expression::Cesql(format!("source LIKE '%//team{team}.%/region{kind}%'")),
+        8 => Expression::Cesql(format!("source LIKE '%//team{team}.%/region%'")),
         _ => Expression::All(vec![
             Expression::Prefix(map(&[("subject", &format!("order-{team}-"))])),
             Expression::Not(Box::new(Expression::Suffix(map(&[("type", ".test")])))),
@@ -51,13 +51,13 @@ fn filters(count: usize) -> Vec<(u32, Filter)> {
     (0u32..).zip((0..count).map(|at| Filter::compile(&expression(at)).unwrap())).collect()
 }
 
-/// An event of team 0 that about five triggers want.
+/// An event of team 0 that five triggers want, whatever their number.
 fn event() -> Event {
     let mut builder = EventBuilder::new(SpecVersion::V1_0);
     for (name, value) in [
         ("id", "8f2a7c0e-5d1b-4f0e-9a75-0c6d3b1f6a11"),
-        ("source", "https://team0.example.com/orders/region6"),
-        ("type", "com.example.team0.order.v6"),
+        ("source", "https://team0.example.com/orders/region0"),
+        ("type", "com.example.team0.order.v0"),
         ("time", "2026-11-24T04:00:00.123Z"),
         ("subject", "order-0-4711"),
         ("datacontenttype", "application/json"),
@@ -104,6 +104,7 @@ fn compile_filters(bencher: Bencher<'_, '_>, count: usize) {
     });
 }
 
+/// The part of matching that is reading the event.
 #[divan::bench]
 fn walk_attributes(bencher: Bencher<'_, '_>) {
     let event = event();

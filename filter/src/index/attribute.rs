@@ -70,7 +70,8 @@ impl AttributeIndex {
         }
         if self.suffixes.longest() > 0 {
             reversed.clear();
-            reversed.extend(text.iter().rev().take(self.suffixes.longest()));
+            reversed.extend_from_slice(&text[text.len().saturating_sub(self.suffixes.longest())..]);
+            reversed.reverse();
             self.suffixes.find(reversed, &mut visit);
         }
         if !self.grams.is_empty() {
@@ -90,9 +91,10 @@ impl AttributeIndex {
 struct GramMarks([u64; 16]);
 
 impl GramMarks {
+    /// Fibonacci hashing: the upper bits of the product depend on all bytes.
     const fn place([a, b, c]: Gram) -> (usize, u64) {
-        let mixed = (a as u32).wrapping_mul(37) ^ (b as u32).wrapping_mul(101) ^ (c as u32).wrapping_mul(411);
-        (mixed as usize / 64 % 16, 1 << (mixed % 64))
+        let mixed = u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9E37_79B1) >> 22;
+        (mixed as usize / 64, 1 << (mixed % 64))
     }
 
     const fn set(&mut self, gram: Gram) {

@@ -88,7 +88,8 @@ impl PrefixSet {
     /// Calls `visit` for the postings of every text that `value` starts with.
     pub(super) fn find(&self, value: &[u8], mut visit: impl FnMut(Posting)) {
         let Some(mut at) = self.last_not_greater(value) else { return };
-        let common = common_length(self.entries[at].text.of(&self.texts), value);
+        let nearest = &self.entries[at].text.of(&self.texts)[self.shared..];
+        let common = self.shared + common_length(nearest, &value[self.shared..]);
         loop {
             let entry = &self.entries[at];
             if entry.text.len() <= common {
