@@ -10,6 +10,9 @@ use crate::attributes::{self, ENTRY_HEADER_BYTES, Entries};
 use crate::error::EventError;
 use crate::limits;
 
+#[cfg(test)]
+mod tests;
+
 /// The CloudEvents versions Pelton takes; an event leaves in the version in which it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SpecVersion {

@@ -162,17 +162,36 @@ fn the_form_of_version_1_is_fixed() {
 
 #[test]
 fn decoding_copies_nothing() {
-    let envelope = Envelope::of_event(&sample(), Timestamp::EPOCH, None);
+    let failure = Box::new(Failure {
+        reason: DeadLetterReason::Rejected,
+        destination: "http://sink/".into(),
+        status: 400,
+        message: "refused".into(),
+        body: Bytes::from_static(b"no"),
+    });
+    let origin = Origin {
+        trigger: "ns/t".into(),
+        partition: 1,
+        offset: 2,
+        step: Step::DeadLetter { attempts: 1, failure },
+    };
+    let envelope = Envelope::of_event(&sample(), Timestamp::EPOCH, None).with_origin(origin);
     let bytes = Bytes::from(encoded(&Record::new(envelope, sample())));
     let record = Record::decode(bytes.clone()).unwrap();
     let range = bytes.as_ptr_range();
-    let event = record.event.as_ref().unwrap();
-    for part in [record.envelope.key.as_ref().unwrap(), event.attribute_bytes(), event.data().unwrap()] {
+    for part in parts(&record) {
         assert!(range.contains(&part.as_ptr()));
     }
     let detached = record.detached();
-    assert!(!range.contains(&detached.event.unwrap().data().unwrap().as_ptr()));
-    assert!(!range.contains(&detached.envelope.key.unwrap().as_ptr()));
+    for part in parts(&detached) {
+        assert!(!range.contains(&part.as_ptr()));
+    }
+}
+
+fn parts(record: &Record) -> [&Bytes; 4] {
+    let event = record.event.as_ref().unwrap();
+    let failure = record.envelope.step().and_then(Step::failure).unwrap();
+    [record.envelope.key.as_ref().unwrap(), event.attribute_bytes(), event.data().unwrap(), &failure.body]
 }
 
 #[test]
