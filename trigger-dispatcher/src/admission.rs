@@ -51,7 +51,7 @@ impl Admission {
 
     /// One broker task's view of the share.
     pub(crate) fn share(&self) -> Share {
-        Share { admission: self.clone(), room: self.0.room.subscribe(), refused: false }
+        Share { admission: self.clone(), room: self.0.room.subscribe(), refused: false, in_flight: 0 }
     }
 
     fn try_start(&self, of_trigger: u32) -> bool {
@@ -81,7 +81,6 @@ impl Admission {
 
     fn end(&self, ended: u32) {
         let before = self.0.total.fetch_sub(ended, Ordering::AcqRel);
-        debug_assert!(before >= ended, "more deliveries ended than were started");
         let wake_at = self.0.wake_at.load(Ordering::Acquire);
         if wake_at != NOBODY && before.saturating_sub(ended) <= wake_at {
             self.wake();
@@ -96,19 +95,19 @@ impl Admission {
 }
 
 /// What one broker task sees of [`Admission`]: it starts and ends deliveries, and hears when there is room again after it
-/// was refused.
+/// was refused. Dropping it ends what it has in flight.
 #[derive(Debug)]
 pub(crate) struct Share {
     admission: Admission,
     room: watch::Receiver<()>,
     refused: bool,
+    in_flight: u32,
 }
 
-impl Share {
-    /// Starts a delivery of a trigger that has `of_trigger` in flight, if there is room for it. Each `true` needs one
-    /// [`end`](Self::end).
-    pub(crate) fn try_start(&mut self, of_trigger: u32) -> bool {
+impl crate::core::Admission for Share {
+    fn try_start(&mut self, of_trigger: u32) -> bool {
         if self.admission.try_start(of_trigger) {
+            self.in_flight += 1;
             return true;
         }
         if !self.refused {
@@ -119,13 +118,17 @@ impl Share {
         false
     }
 
-    /// Ends `ended` deliveries.
-    pub(crate) fn end(&mut self, ended: u32) {
+    fn end(&mut self, ended: u32) {
+        debug_assert!(self.in_flight >= ended, "more deliveries ended than were started");
+        let ended = ended.min(self.in_flight);
         if ended > 0 {
+            self.in_flight -= ended;
             self.admission.end(ended);
         }
     }
+}
 
+impl Share {
     /// Waits until there may be room for what was refused; for ever while nothing was.
     pub(crate) async fn room(&mut self) {
         if !self.refused || self.room.changed().await.is_err() {
@@ -135,11 +138,18 @@ impl Share {
     }
 }
 
+impl Drop for Share {
+    fn drop(&mut self) {
+        crate::core::Admission::end(self, self.in_flight);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::Admission as _;
 
     #[test]
     fn the_share_shrinks_with_what_is_free() {
@@ -158,7 +168,11 @@ mod tests {
             (8_192, 0, false),
         ];
         for (total, of_trigger, admitted) in cases {
-            assert_eq!(admits(4_096, total, of_trigger), admitted, "total {total}, of the trigger {of_trigger}");
+            assert_eq!(
+                admits(4_096, total, of_trigger),
+                admitted,
+                "total {total}, of the trigger {of_trigger}"
+            );
         }
     }
 

@@ -1,14 +1,23 @@
 //! Fakes and short ways to values that the tests of this crate share.
 
+mod log;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use pelton_event::{Event, EventBuilder, Kind, SpecVersion};
+use pelton_filter::Filter;
 use pelton_resources::contracts::{Delivery, NoSlot, Outcome, Response, Sender, Slot, Slots};
-use pelton_resources::NamespacedName;
+use pelton_resources::{
+    Broker, DeliveryPolicy, Destination, NamespacedName, OnFull, Order, Readiness, RetentionPolicy, Snapshot,
+    Start, Trigger,
+};
 use tokio::sync::Semaphore;
+
+pub(crate) use log::MemoryLog;
 
 /// A small event with id `id`.
 pub(crate) fn event(id: &str) -> Event {
@@ -24,12 +33,68 @@ pub(crate) fn event_with(id: &str, attributes: &[(&str, &str)]) -> Event {
     builder.build(Some(Bytes::from_static(b"data"))).unwrap()
 }
 
+/// The name `name` in the namespace `default`.
+pub(crate) fn name(name: &str) -> NamespacedName {
+    NamespacedName::new("default", name)
+}
+
+/// A ready broker `default/NAME` with one partition.
+pub(crate) fn broker(of: &str) -> Broker {
+    Broker {
+        name: name(of),
+        topic: format!("knative-broker-default-{of}"),
+        partitions: 1,
+        retention: RetentionPolicy {
+            age: Duration::from_secs(7 * 24 * 3600),
+            dead_letter_age: Duration::from_secs(30 * 24 * 3600),
+            bytes: 10 << 30,
+            on_full: OnFull::Refuse,
+        },
+        readiness: Readiness::Ready,
+    }
+}
+
+/// A ready trigger `default/NAME` of the broker `default/main` that wants every event, with short waits.
+pub(crate) fn trigger(of: &str) -> Trigger {
+    Trigger {
+        name: name(of),
+        broker: name("main"),
+        filter: Arc::new(Filter::everything()),
+        expression: None,
+        subscriber: Some(Destination::Uri(format!("http://{of}.example/"))),
+        delivery: DeliveryPolicy { timeout: Duration::from_secs(10), ..DeliveryPolicy::default() },
+        order: Order::Unordered,
+        max_concurrency: None,
+        max_rate: None,
+        start: Start::Latest,
+        start_text: String::new(),
+        paused: false,
+        readiness: Readiness::Ready,
+    }
+}
+
+/// What the operator wants, with one generation after the other.
+pub(crate) fn snapshot(brokers: Vec<Broker>, triggers: Vec<Trigger>) -> Arc<Snapshot> {
+    Arc::new(Snapshot {
+        generation: 1,
+        brokers: brokers.into_iter().map(|broker| (broker.name.clone(), Arc::new(broker))).collect(),
+        triggers: triggers.into_iter().map(|trigger| (trigger.name.clone(), Arc::new(trigger))).collect(),
+        problems: Vec::new(),
+    })
+}
+
+/// The first attempt to deliver `event` to `destination`.
+pub(crate) fn delivery(event: Event, destination: Destination) -> Delivery {
+    let trigger = Arc::new(trigger("orders"));
+    Delivery { trigger, destination, replica: None, event, trace: None, hops: 32, attempts: 0 }
+}
+
 /// A response without body or reply.
 pub(crate) fn response(status: u16) -> Outcome {
     Outcome::Response(Response { status, retry_after: None, reply: Ok(None), body: Bytes::new() })
 }
 
-/// The key under which a fake sender files a delivery: destination and event id.
+/// What a fake sender answers.
 pub(crate) type Answer = Box<dyn Fn(&Delivery) -> Outcome + Send + Sync>;
 
 /// A sender that keeps what it is given and answers as told.

@@ -2,10 +2,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use pelton_resources::Destination;
 use pelton_resources::contracts::{Delivery, NoSlot, Outcome, Slots};
+use tokio::time::Instant;
 
 use super::Senders;
 
@@ -21,34 +23,42 @@ pub(crate) struct Attempt {
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It was sent, and this came of it.
-    Sent(Outcome),
+    /// It was sent.
+    Sent {
+        /// What came of it.
+        outcome: Outcome,
+        /// Time from sending to the outcome.
+        took: Duration,
+    },
     /// It was not sent: there will be no place on a replica.
     NoSlot(NoSlot),
 }
 
 impl Attempt {
     /// Sends `delivery`. A delivery to a Service first waits for a place on a replica, which is given back when the exchange
-    /// is over; `started` is called when it has one, since waiting is no attempt.
+    /// is over; `has_slot` runs once it has one, since waiting is no attempt.
     ///
     /// A sender that panics or does not answer is a destination without a response: the event is not lost by it.
-    pub(crate) async fn run(&self, mut delivery: Delivery, started: impl FnOnce()) -> Ended {
+    pub(crate) async fn run(&self, mut delivery: Delivery, has_slot: impl Future<Output = ()>) -> Ended {
         let slot = match &delivery.destination {
             Destination::Service { name, .. } => match self.slots.acquire(name).await {
-                Ok(slot) => Some(slot),
+                Ok(slot) => {
+                    has_slot.await;
+                    Some(slot)
+                }
                 Err(none) => return Ended::NoSlot(none),
             },
             Destination::Uri(_) | Destination::Broker(_) => None,
         };
-        started();
         delivery.replica = slot.as_ref().map(|slot| slot.replica.clone());
+        let sent_at = Instant::now();
         let outcome = self.send(delivery).await;
         drop(slot);
-        Ended::Sent(outcome)
+        Ended::Sent { outcome, took: sent_at.elapsed() }
     }
 
     async fn send(&self, delivery: Delivery) -> Outcome {
-        let sender = self.senders.of(&delivery.destination).clone();
+        let sender = self.senders.of(&delivery.destination);
         let sent = AssertUnwindSafe(async { sender.send(vec![delivery]).await }).catch_unwind().await;
         match sent.map(|outcomes| outcomes.into_iter().next()) {
             Ok(Some(outcome)) => outcome,

@@ -59,7 +59,8 @@ impl BrokerSender {
             Ok(topic) => topic,
             Err(error) => return answer(503, &error.to_string()),
         };
-        let key = delivery.event.attribute("partitionkey").map(|key| Bytes::copy_from_slice(key.text.as_bytes()));
+        let key =
+            delivery.event.attribute("partitionkey").map(|key| Bytes::copy_from_slice(key.text.as_bytes()));
         let partition = match &key {
             Some(key) => partition_of(key, partitions),
             None => fastrand::u32(..partitions),

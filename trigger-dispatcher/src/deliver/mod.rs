@@ -2,9 +2,12 @@
 
 mod attempt;
 mod broker;
+mod http;
+mod prepared;
 mod retry_after;
 
 pub use broker::BrokerSender;
+pub use http::HttpSender;
 
 pub(crate) use attempt::{Attempt, Ended};
 

@@ -1,0 +1,347 @@
+//! The actor of one broker: it owns the core, runs what the core asks for, and feeds back what comes of it.
+//!
+//! Everything that takes time runs in a task of its own and ends with one message; the actor itself never waits for any of
+//! them. It sleeps until there is something to do: an idle broker costs its waiting reads and nothing else.
+
+mod io;
+mod message;
+mod owned;
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pelton_event::Timestamp;
+use pelton_event_log::{Bounds, BrokerTopics, EventLog, Ownership, OwnershipChange, Partition};
+use pelton_resources::NamespacedName;
+use pelton_runtime::clock::Clock;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+
+use self::io::{Io, Line};
+use self::message::{Input, Message};
+use self::owned::Owned;
+use crate::admission::Share;
+use crate::core::{Action, BodyBudget, BrokerCore, CoreConfig, Turn};
+use crate::deliver::Attempt;
+use crate::limits;
+use crate::metrics::BrokerMetrics;
+use crate::select::TriggerTable;
+use crate::status::BrokerStatus;
+
+/// What a broker task is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) broker: NamespacedName,
+    pub(crate) topics: BrokerTopics,
+    pub(crate) partitions: u32,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) attempt: Attempt,
+    pub(crate) share: Share,
+    pub(crate) budget: BodyBudget,
+    pub(crate) lane_concurrency_max: u32,
+    pub(crate) wait_in_place_max: Duration,
+    /// How long deliveries in flight may take once the broker task or a partition stops.
+    pub(crate) stop_grace: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) status: Arc<BrokerStatus>,
+    pub(crate) metrics: BrokerMetrics,
+    pub(crate) tables: watch::Receiver<Arc<TriggerTable>>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub(crate) struct BrokerTask {
+    broker: NamespacedName,
+    core: BrokerCore,
+    share: Share,
+    io: Arc<Io>,
+    ownership: Ownership,
+    owned: HashMap<Partition, Owned>,
+    /// How many partitions were gained so far: the number of the next one.
+    generation: u64,
+    received: mpsc::Receiver<Message>,
+    tables: watch::Receiver<Arc<TriggerTable>>,
+    /// Asks what the log holds for the newest triggers, while they are not in force yet.
+    bounds: JoinSet<()>,
+    actions: Vec<Action>,
+    wake_at: Option<Timestamp>,
+    sleep: Pin<Box<Sleep>>,
+    stop: CancellationToken,
+    is_stopping: bool,
+    stop_grace: Duration,
+}
+
+/// Why the actor woke up.
+enum Wake {
+    Stop,
+    Ownership(Option<OwnershipChange>),
+    Messages,
+    Table,
+    Room,
+    Time,
+}
+
+impl BrokerTask {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let mut tables = parts.tables;
+        let table = tables.borrow_and_update().clone();
+        let ownership = parts.log.ownership(&parts.topics.events);
+        let (messages, received) = mpsc::channel(limits::MESSAGES_MAX);
+        let core = BrokerCore::new(
+            CoreConfig {
+                topics: parts.topics.clone(),
+                partitions: parts.partitions,
+                budget: parts.budget,
+                lane_concurrency_max: parts.lane_concurrency_max,
+                wait_in_place_max: parts.wait_in_place_max,
+                seed: fastrand::u64(..),
+            },
+            table,
+        );
+        let io = Io {
+            log: parts.log,
+            topics: parts.topics,
+            attempt: parts.attempt,
+            clock: parts.clock,
+            status: parts.status,
+            metrics: parts.metrics,
+            messages,
+        };
+        let task = Self {
+            broker: parts.broker,
+            core,
+            share: parts.share,
+            io: Arc::new(io),
+            ownership,
+            owned: HashMap::new(),
+            generation: 0,
+            received,
+            tables,
+            bounds: JoinSet::new(),
+            actions: Vec::new(),
+            wake_at: None,
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            stop: parts.stop,
+            is_stopping: false,
+            stop_grace: parts.stop_grace,
+        };
+        task.publish_triggers();
+        task
+    }
+
+    /// Runs until it is told to stop and has stopped, or the log is closed.
+    pub(crate) async fn run(mut self) {
+        let mut messages = Vec::with_capacity(limits::MESSAGES_AT_ONCE);
+        loop {
+            match self.wait(&mut messages).await {
+                Wake::Stop => self.stop_all(),
+                Wake::Ownership(Some(change)) => self.ownership_changed(change),
+                Wake::Ownership(None) => {
+                    tracing::debug!(broker = %self.broker, "the log is closed; the broker task ends");
+                    return;
+                }
+                // All that came in is applied before anything new starts.
+                Wake::Messages => messages.drain(..).for_each(|message| self.apply(message)),
+                Wake::Table => self.ask_bounds(),
+                Wake::Room => self.turn(|core, turn| core.admission_room(turn)),
+                Wake::Time => self.rearm(),
+            }
+            self.tick_if_due();
+            self.run_actions();
+            if self.is_stopping && self.owned.is_empty() {
+                return;
+            }
+        }
+    }
+
+    async fn wait(&mut self, messages: &mut Vec<Message>) -> Wake {
+        tokio::select! {
+            () = self.stop.cancelled(), if !self.is_stopping => Wake::Stop,
+            change = self.ownership.next() => Wake::Ownership(change),
+            _ = self.received.recv_many(messages, limits::MESSAGES_AT_ONCE) => Wake::Messages,
+            // The end of the channel means that the dispatcher is gone; its stop follows.
+            Ok(()) = self.tables.changed(), if !self.is_stopping => Wake::Table,
+            () = self.share.room() => Wake::Room,
+            () = &mut self.sleep, if self.wake_at.is_some() => Wake::Time,
+        }
+    }
+
+    fn turn<T>(&mut self, input: impl FnOnce(&mut BrokerCore, &mut Turn<'_>) -> T) -> T {
+        let mut turn = Turn { now: self.io.now(), admission: &mut self.share, actions: &mut self.actions };
+        input(&mut self.core, &mut turn)
+    }
+
+    fn tick_if_due(&mut self) {
+        // Checked on every round: with messages always at hand the timer might never be looked at.
+        if self.wake_at.is_some_and(|at| at <= self.io.now()) {
+            self.wake_at = None;
+            self.turn(BrokerCore::tick);
+            self.publish_partitions();
+        }
+    }
+
+    /// The newest triggers come into force once it is known what the log holds at this moment.
+    fn ask_bounds(&mut self) {
+        while self.bounds.try_join_next().is_some() {}
+        if !self.bounds.is_empty() {
+            // What is under way will do for these triggers too: an answer from before they came in force makes them start
+            // a little early, never late.
+            return;
+        }
+        let partitions: Vec<Partition> = self.owned.keys().copied().collect();
+        let io = self.io.clone();
+        self.bounds.spawn(async move {
+            if let Ok(bounds) = io.bounds(&partitions).await {
+                let _ = io.messages.send(Message::Bounds(bounds)).await;
+            }
+        });
+    }
+
+    fn triggers_changed(&mut self, bounds: &std::collections::BTreeMap<Partition, Bounds>) {
+        let is_complete =
+            self.owned.iter().all(|(partition, owned)| !owned.is_open() || bounds.contains_key(partition));
+        if !is_complete {
+            self.bounds = JoinSet::new();
+            return self.ask_bounds();
+        }
+        let table = self.tables.borrow_and_update().clone();
+        self.turn(|core, turn| core.triggers_changed(table, bounds, turn));
+        self.publish_triggers();
+    }
+
+    fn apply(&mut self, message: Message) {
+        match message {
+            Message::Bounds(bounds) => self.triggers_changed(&bounds),
+            Message::Partition { partition, generation, input } => {
+                let is_current =
+                    self.owned.get(&partition).is_some_and(|owned| owned.generation == generation);
+                if is_current {
+                    self.apply_input(partition, input);
+                }
+            }
+        }
+    }
+
+    fn apply_input(&mut self, partition: Partition, input: Input) {
+        match input {
+            Input::Opened(opened) => self.opened(partition, *opened),
+            Input::HeadRead(chunk) => {
+                let start = Instant::now();
+                self.turn(|core, turn| core.head_read(partition, chunk, turn));
+                self.io.metrics.select.observe(start.elapsed().as_secs_f64());
+            }
+            Input::RetryRead(chunk) => self.turn(|core, turn| core.retry_read(partition, chunk, turn)),
+            Input::SweepRead(sweep, chunk) => self.turn(|core, turn| core.sweep_read(sweep, chunk, turn)),
+            Input::Fetched(fetch, entry) => self.turn(|core, turn| core.fetched(fetch, entry, turn)),
+            Input::Resolved(resolve, offset) => self.turn(|core, turn| core.resolved(&resolve, offset, turn)),
+            Input::Started(attempt) => self.turn(|core, turn| core.attempt_started(attempt, turn)),
+            Input::Ended(attempt, outcome) => {
+                self.turn(|core, turn| core.attempt_ended(attempt, outcome, turn));
+            }
+            Input::Saved(save, Ok(())) => {
+                self.turn(|core, turn| core.saved(save, turn));
+                self.publish_partitions();
+            }
+            Input::Saved(save, Err(error)) => {
+                self.turn(|core, turn| core.save_failed(save, &error, turn));
+                self.publish_partitions();
+            }
+            Input::StopOverdue => self.stop_overdue(partition),
+            Input::Broken(error) => self.broken(partition, &error),
+        }
+    }
+
+    /// Runs what the core asked for, and what it asks for because of that.
+    fn run_actions(&mut self) {
+        while !self.actions.is_empty() {
+            let mut actions = std::mem::take(&mut self.actions);
+            for action in actions.drain(..) {
+                self.run_action(action);
+            }
+            // The list keeps its memory; what was asked for meanwhile comes next.
+            actions.append(&mut self.actions);
+            self.actions = actions;
+        }
+        for owned in self.owned.values_mut() {
+            owned.reap();
+        }
+    }
+
+    fn run_action(&mut self, action: Action) {
+        match action {
+            Action::ReadHead { partition, from } => self.read(partition, |line| line.read_head(from)),
+            Action::ReadRetry { partition, from } => self.read(partition, |line| line.read_retry(from)),
+            Action::Sweep { sweep, from, to: _, entries } => {
+                self.read(sweep.partition, |line| line.sweep(sweep, from, entries));
+            }
+            Action::Fetch(fetch) => self.read(fetch.partition, |line| line.fetch(fetch)),
+            Action::Resolve { resolve, time } => {
+                self.read(resolve.partition, |line| line.resolve(resolve, time));
+            }
+            Action::Attempt(attempt) => {
+                let partition = attempt.id.partition;
+                if let Some((line, owned)) = self.line(partition) {
+                    owned.attempts.spawn(line.attempt(attempt));
+                }
+            }
+            Action::Save { save, batch } => {
+                // Handed over here, so that saves reach the log in the core's order.
+                let append = self.io.log.append(batch);
+                self.read(save.partition, |line| line.save(save, append));
+            }
+            Action::WakeAt(at) => self.wake_at(at),
+            Action::Stopped(partition) => self.forget(partition),
+            Action::Lost(partition) => {
+                tracing::warn!(broker = %self.broker, partition, "somebody else owns the partition now");
+                self.forget(partition);
+            }
+        }
+    }
+
+    fn line(&mut self, partition: Partition) -> Option<(Line, &mut Owned)> {
+        let owned = self.owned.get_mut(&partition)?;
+        Some((Line { io: self.io.clone(), partition, generation: owned.generation }, owned))
+    }
+
+    fn read<F>(&mut self, partition: Partition, start: impl FnOnce(Line) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some((line, owned)) = self.line(partition) {
+            owned.io.spawn(start(line));
+        }
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        if self.wake_at == Some(at) {
+            return;
+        }
+        self.wake_at = Some(at);
+        // A point in time beyond what a timer takes is for ever.
+        let wait = at.since(self.io.now()).min(limits::SLEEP_MAX);
+        self.sleep.as_mut().reset(Instant::now() + wait);
+    }
+
+    /// The timer rang before its time because that is further away than a timer goes.
+    fn rearm(&mut self) {
+        if let Some(at) = self.wake_at.take_if(|at| *at > self.io.now()) {
+            self.wake_at(at);
+        }
+    }
+
+    fn publish_triggers(&self) {
+        self.io.status.set_triggers(self.core.counters());
+    }
+
+    fn publish_partitions(&self) {
+        self.io.status.set_partitions(self.core.partitions());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Delivery over HTTP (CloudEvents HTTP binding 1.0.2, Knative data-plane contract).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use futures_util::future::join_all;
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Method, StatusCode};
+use pelton_event::limits::FAILURE_BODY_BYTES_MAX;
+use pelton_event::{Event, Timestamp, TraceContext};
+use pelton_resources::DeliveryFormat;
+use pelton_resources::contracts::{Delivery, Outcome, Response, Sender};
+use pelton_runtime::client::{Call, CallError, HttpClient};
+use pelton_runtime::clock::Clock;
+
+use super::prepared::{Prepared, PreparedTargets};
+use super::retry_after;
+
+static PREFER: HeaderName = HeaderName::from_static("prefer");
+static REPLY: HeaderValue = HeaderValue::from_static("reply");
+static KN_NAMESPACE: HeaderName = HeaderName::from_static("kn-namespace");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// The attribute with the hops left, which subscribers do not see, and its header.
+const HOPS: &str = "knativebrokerttl";
+const HOPS_HEADER: &str = "ce-knativebrokerttl";
+
+/// Sends events as POST requests: to URLs, and to the replica that was granted for a Service.
+#[derive(Debug)]
+pub struct HttpSender<C> {
+    client: C,
+    clock: Clock,
+    reply_bytes_max: usize,
+    targets: PreparedTargets,
+}
+
+impl<C: HttpClient> HttpSender<C> {
+    /// A sender over `client`. A reply of more than `reply_bytes_max` bytes is an error of the subscriber.
+    #[must_use]
+    pub fn new(client: C, clock: Clock, reply_bytes_max: usize) -> Self {
+        Self { client, clock, reply_bytes_max, targets: PreparedTargets::default() }
+    }
+
+    async fn send_one(&self, delivery: Delivery) -> Outcome {
+        let prepared = match self.targets.of(&delivery) {
+            Ok(prepared) => prepared,
+            Err(error) => return Outcome::Forbidden { message: error.to_string().into() },
+        };
+        let policy = &delivery.trigger.delivery;
+        let call = self.call(prepared, &delivery, policy.format, policy.timeout);
+        match self.client.call(call).await {
+            Ok(response) => self.answered(&response),
+            Err(error) => failed(&error),
+        }
+    }
+
+    fn call(&self, to: Prepared, delivery: &Delivery, format: DeliveryFormat, timeout: Duration) -> Call {
+        let mut headers = HeaderMap::new();
+        let body = encode(&delivery.event, format, &mut headers);
+        headers.insert(PREFER.clone(), REPLY.clone());
+        headers.insert(KN_NAMESPACE.clone(), to.namespace);
+        if let Some(trace) = &delivery.trace {
+            add_trace(trace, &mut headers);
+        }
+        let (method, response_limit) = (Method::POST, self.reply_bytes_max);
+        Call { target: to.target, method, headers, body, timeout, response_limit }
+    }
+
+    fn answered(&self, response: &http::Response<Bytes>) -> Outcome {
+        let now = Timestamp::from_millis(self.clock.unix_ms());
+        let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        Outcome::Response(Response {
+            status: response.status().as_u16(),
+            retry_after: wait.and_then(|value| retry_after::parse(value, now)),
+            reply: reply(response),
+            body: excerpt(response.body()),
+        })
+    }
+}
+
+impl<C: HttpClient + std::fmt::Debug> Sender for HttpSender<C> {
+    fn send(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Vec<Outcome>> {
+        Box::pin(join_all(deliveries.into_iter().map(|delivery| self.send_one(delivery))))
+    }
+}
+
+fn encode(event: &Event, format: DeliveryFormat, headers: &mut HeaderMap) -> Bytes {
+    match format {
+        DeliveryFormat::Binary => {
+            let body = pelton_event::http::encode(event, pelton_event::http::Mode::Binary, headers);
+            headers.remove(HOPS_HEADER);
+            body
+        }
+        DeliveryFormat::Json => {
+            let hidden = event.attribute(HOPS).and_then(|_| event.with(&[(HOPS, None)]).ok());
+            let event = hidden.as_ref().unwrap_or(event);
+            pelton_event::http::encode(event, pelton_event::http::Mode::Structured, headers)
+        }
+    }
+}
+
+fn add_trace(trace: &TraceContext, headers: &mut HeaderMap) {
+    let Ok(parent) = HeaderValue::from_str(&trace.parent) else { return };
+    headers.insert(TRACEPARENT.clone(), parent);
+    if let (false, Ok(state)) = (trace.state.is_empty(), HeaderValue::from_str(&trace.state)) {
+        headers.insert(TRACESTATE.clone(), state);
+    }
+}
+
+/// Only a 200 may carry a reply; what comes with a 202 is none (Knative data-plane contract).
+fn reply(response: &http::Response<Bytes>) -> Result<Option<Event>, Box<str>> {
+    if response.status() != StatusCode::OK {
+        return Ok(None);
+    }
+    let options = pelton_event::http::Options::default();
+    pelton_event::http::decode_reply(response.headers(), response.body().clone(), options)
+        .map_err(|error| error.to_string().into())
+}
+
+/// The part of a body that a dead letter carries, without holding on to the rest.
+fn excerpt(body: &Bytes) -> Bytes {
+    match body.get(..FAILURE_BODY_BYTES_MAX) {
+        Some(first) => Bytes::copy_from_slice(first),
+        None => body.clone(),
+    }
+}
+
+fn failed(error: &CallError) -> Outcome {
+    match error {
+        CallError::Timeout { .. } => Outcome::TimedOut,
+        CallError::Forbidden { .. } | CallError::InvalidUrl { .. } => {
+            Outcome::Forbidden { message: error.to_string().into() }
+        }
+        CallError::ResponseTooLarge { status, .. } => Outcome::Response(Response {
+            status: *status,
+            retry_after: None,
+            reply: if *status == 200 { Err(error.to_string().into()) } else { Ok(None) },
+            body: Bytes::new(),
+        }),
+        CallError::Resolve { .. }
+        | CallError::Connect { .. }
+        | CallError::Tls { .. }
+        | CallError::Closed { .. }
+        | CallError::InvalidResponse { .. } => Outcome::Unreachable { message: error.to_string().into() },
+    }
+}
+
+#[cfg(test)]
+mod tests;
