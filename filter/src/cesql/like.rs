@@ -6,8 +6,7 @@
 
 use memchr::memmem;
 
-/// Longest segment (in code points) that contains `_`. Searching one costs its length times the text's, so it is bounded.
-const GAPPED_SEGMENT_MAX: usize = 256;
+use crate::limits::LIKE_GAPPED_SEGMENT_MAX;
 
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -205,9 +204,9 @@ impl SegmentBuilder {
             self.push();
         }
         let characters: usize = self.pieces.iter().map(|piece| piece.gap + piece.text.chars().count()).sum();
-        if characters > GAPPED_SEGMENT_MAX && self.pieces.iter().any(|piece| piece.gap > 0) {
+        if characters > LIKE_GAPPED_SEGMENT_MAX && self.pieces.iter().any(|piece| piece.gap > 0) {
             return Err(format!(
-                "a part of the pattern with `_` in it may have {GAPPED_SEGMENT_MAX} characters between two `%`, this has {characters}"
+                "a part of the pattern with `_` in it may have {LIKE_GAPPED_SEGMENT_MAX} characters between two `%`, this has {characters}"
             ));
         }
         Ok(Segment(self.pieces.into()))

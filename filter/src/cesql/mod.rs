@@ -25,7 +25,7 @@
 //! * Implicit casts follow the table of section 3.7, with one exception that the specification's own test suite asks for:
 //!   `NOT` of an Integer is `true` with a cast error.
 //! * Equal precedence is read from left to right, `AND`, `OR` and `XOR` included (section 3.6). Mixing those without
-//!   parentheses gives a [`Warning`](crate::Warning).
+//!   parentheses gives a [`Warning`].
 //! * An Integer operation that leaves 32 bits is 0 with a math error.
 //! * A character is a Unicode code point.
 //! * Identifiers, like keywords, are read without regard to case: no attribute name has capitals.
