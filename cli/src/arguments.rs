@@ -1,0 +1,114 @@
+//! The command line: every command in one list.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::events::{dead_letters, replay, send, sink, tail};
+use crate::offline::{check, config, explain, match_cases};
+use crate::output::Format;
+use crate::resources::{apply, delete, describe, get, pause};
+use crate::run;
+
+/// An eventing broker and trigger service in one binary: CloudEvents come in over HTTP, are made durable, matched against
+/// triggers and delivered to subscribers with retries.
+#[derive(Debug, Parser)]
+#[command(name = "pelton", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Start here:
+  pelton run examples/quickstart      a broker with its triggers, durable, on this machine
+  pelton sink 127.0.0.1:9000          a subscriber that prints what it gets
+  pelton send -b quickstart -t greeting -d '{\"hello\":\"pelton\"}'
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no Pelton answers, 4 not found.
+Every error has a code; `pelton explain CODE` says what to do.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Namespace of the resources that are named without one
+    #[arg(
+        short,
+        long,
+        global = true,
+        default_value = "default",
+        env = "PELTON_NAMESPACE",
+        value_name = "NAMESPACE"
+    )]
+    pub(crate) namespace: String,
+    /// Form of the output
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORM")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run all roles in one process
+    Run(run::Arguments),
+    /// Run the ingress alone (arrives with the kafka engine)
+    #[command(hide = true)]
+    Broker,
+    /// Run the dispatcher alone (arrives with the kafka engine)
+    #[command(hide = true)]
+    Dispatcher,
+    /// Run control alone (arrives with the kafka engine)
+    #[command(hide = true)]
+    Control,
+    /// Create or change the resources of YAML files
+    Apply(apply::Arguments),
+    /// Delete resources
+    Delete(delete::Arguments),
+    /// List resources
+    Get(get::Arguments),
+    /// Show a resource with its state
+    Describe(describe::Arguments),
+    /// Hold a trigger's deliveries back; its events wait
+    Pause(pause::Arguments),
+    /// Go on with the deliveries of a paused trigger
+    Resume(pause::Arguments),
+    /// Send events to a broker
+    Send(send::Arguments),
+    /// Show the events of a broker as they come in
+    Tail(tail::Arguments),
+    /// Be a subscriber that prints what it gets, or fails as told
+    Sink(sink::Arguments),
+    /// The events that nobody took
+    DeadLetters(dead_letters::Arguments),
+    /// Deliver a trigger's events once more
+    Replay(replay::Arguments),
+    /// Check resource files without a running Pelton
+    Check(check::Arguments),
+    /// Test filters against events without a running Pelton
+    Match(match_cases::Arguments),
+    /// Show the settings and where each comes from
+    Config(config::Arguments),
+    /// Explain an error code
+    Explain(explain::Arguments),
+    /// Show the version
+    Version,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_name();
+            let has_example = help.contains(&format!("pelton {name}"));
+            assert!(name == "version" || has_example, "`pelton {name} --help` has no example");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! `pelton dead-letters`.
+
+use clap::{Args, Subcommand};
+use pelton_resources::{Kind, NamespacedName};
+use serde_json::{Value, json};
+
+use crate::api::admin::{Api, part, with_query};
+use crate::arguments::Global;
+use crate::failure::Failure;
+use crate::output::{self, Format};
+use crate::resources::name;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pelton dead-letters list shop
+  pelton dead-letters show shop 3-120
+  pelton dead-letters replay shop 3-120 3-121
+  pelton dead-letters discard shop --trigger paid")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the events that nobody took
+    #[command(after_help = "Example:
+  pelton dead-letters list shop --reason exhausted")]
+    List(List),
+    /// Show one with its event and the last answer of the subscriber
+    #[command(after_help = "Example:
+  pelton dead-letters show shop 3-120")]
+    Show(Show),
+    /// Deliver them once more, with a fresh policy
+    #[command(after_help = "Example:
+  pelton dead-letters replay shop --trigger paid")]
+    Replay(Selection),
+    /// Let them go
+    #[command(after_help = "Example:
+  pelton dead-letters discard shop 3-120")]
+    Discard(Selection),
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// The broker: NAME or NAMESPACE/NAME
+    broker: String,
+    /// Those of this trigger
+    #[arg(long, value_name = "TRIGGER")]
+    trigger: Option<String>,
+    /// Those with this reason: exhausted, rejected, bad-reply, loop, undecodable, forbidden
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    limit: usize,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    /// The broker: NAME or NAMESPACE/NAME
+    broker: String,
+    /// The dead letter, as `list` names it
+    id: String,
+}
+
+#[derive(Debug, Args)]
+struct Selection {
+    /// The broker: NAME or NAMESPACE/NAME
+    broker: String,
+    /// Dead letters, as `list` names them
+    #[arg(value_name = "ID", required_unless_present_any = ["trigger", "reason", "all"], conflicts_with_all = ["trigger", "reason", "all"])]
+    ids: Vec<String>,
+    /// Those of this trigger
+    #[arg(long, value_name = "TRIGGER")]
+    trigger: Option<String>,
+    /// Those with this reason
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// All of the broker
+    #[arg(long, conflicts_with_all = ["trigger", "reason"])]
+    all: bool,
+}
+
+/// The largest page of the API.
+const PAGE_MAX: usize = 1000;
+
+pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::List(list) => list.run(global).await,
+        Command::Show(show) => show.run(global).await,
+        Command::Replay(selection) => selection.run(global, "replay").await,
+        Command::Discard(selection) => selection.run(global, "discard").await,
+    }
+}
+
+fn path(broker: &str, namespace: &str) -> Result<(NamespacedName, String), Failure> {
+    let broker = name::name(broker, namespace)?;
+    let path = format!("{}/dead-letters", name::path(Kind::Broker, &broker));
+    Ok((broker, path))
+}
+
+impl List {
+    async fn run(&self, global: &Global) -> Result<(), Failure> {
+        let (broker, path) = path(&self.broker, &global.namespace)?;
+        let items = self.items(&Api::from_environment()?, &path).await?;
+        if global.output != Format::Table {
+            return output::document(global.output, &json!({ "items": items }));
+        }
+        if items.is_empty() {
+            output::say(&format!("no dead letters of {broker}"));
+            return Ok(());
+        }
+        output::line(&table(&items))
+    }
+
+    /// Page after page, up to the limit.
+    async fn items(&self, api: &Api, path: &str) -> Result<Vec<Value>, Failure> {
+        let mut items = Vec::new();
+        let mut after: Option<String> = None;
+        while items.len() < self.limit {
+            let limit = (self.limit - items.len()).min(PAGE_MAX).to_string();
+            let parameters = [
+                ("trigger", self.trigger.as_deref()),
+                ("reason", self.reason.as_deref()),
+                ("limit", Some(limit.as_str())),
+                ("after", after.as_deref()),
+            ];
+            let mut page = api.get(&with_query(path, &parameters)).await?;
+            if let Value::Array(found) = page["items"].take() {
+                items.extend(found);
+            }
+            match page["next"].as_str() {
+                Some(next) if after.as_deref() != Some(next) => after = Some(next.to_owned()),
+                _ => break,
+            }
+        }
+        Ok(items)
+    }
+}
+
+impl Show {
+    async fn run(&self, global: &Global) -> Result<(), Failure> {
+        let (_, path) = path(&self.broker, &global.namespace)?;
+        let item = Api::from_environment()?.get(&format!("{path}/{}", part(&self.id))).await?;
+        match global.output {
+            Format::Table => output::line(&shown(&item)),
+            format => output::document(format, &item),
+        }
+    }
+}
+
+impl Selection {
+    async fn run(&self, global: &Global, verb: &str) -> Result<(), Failure> {
+        let (broker, path) = path(&self.broker, &global.namespace)?;
+        let answer = Api::from_environment()?.post(&format!("{path}/{verb}"), &self.body()).await?;
+        if global.output != Format::Table {
+            return output::document(global.output, &answer);
+        }
+        let (count, skipped) =
+            (answer["count"].as_u64().unwrap_or(0), answer["skipped"].as_u64().unwrap_or(0));
+        let done = if verb == "replay" { "are delivered once more" } else { "are let go" };
+        let mut text = format!("{count} dead letters of {broker} {done}");
+        if skipped > 0 {
+            text.push_str(&format!("; {skipped} have no event or no trigger and were skipped"));
+        }
+        output::line(&text)
+    }
+
+    fn body(&self) -> Value {
+        if !self.ids.is_empty() {
+            return json!({"ids": self.ids});
+        }
+        if self.all {
+            return json!({"all": true});
+        }
+        let mut body = json!({});
+        for (name, value) in [("trigger", &self.trigger), ("reason", &self.reason)] {
+            if let Some(value) = value {
+                body[name] = Value::from(value.as_str());
+            }
+        }
+        body
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn table(items: &[Value]) -> String {
+    output::table(
+        ["ID", "TIME", "TRIGGER", "REASON", "ATTEMPTS", "STATUS", "TYPE", "EVENT"],
+        items.iter().map(|item| {
+            [
+                text(&item["id"]),
+                text(&item["time"]),
+                text(&item["trigger"]),
+                text(&item["reason"]),
+                text(&item["attempts"]),
+                text(&item["status"]),
+                text(&item["event"]["type"]),
+                text(&item["event"]["id"]),
+            ]
+        }),
+    )
+}
+
+fn shown(item: &Value) -> String {
+    let set = |name: &str| item[name].as_str().map_or_else(|| text(&item[name]), str::to_owned);
+    let facts = [
+        ("Dead letter", set("id")),
+        ("Time", set("time")),
+        ("Trigger", set("trigger")),
+        ("Reason", set("reason")),
+        ("Message", set("message")),
+        ("Attempts", set("attempts")),
+        ("Destination", set("destination")),
+        ("Status", set("status")),
+        ("Body", item["body"].as_str().unwrap_or_default().to_owned()),
+        (
+            "Origin",
+            format!(
+                "partition {}, offset {}",
+                text(&item["origin"]["partition"]),
+                text(&item["origin"]["offset"])
+            ),
+        ),
+        ("Event", serde_json::to_string_pretty(&item["event"]).unwrap_or_default()),
+    ];
+    output::facts(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(ids: &[&str], trigger: Option<&str>, all: bool) -> Value {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        Selection { broker: "b".into(), ids, trigger: trigger.map(str::to_owned), reason: None, all }.body()
+    }
+
+    #[test]
+    fn a_selection_says_which() {
+        assert_eq!(selection(&["3-1"], None, false), json!({"ids": ["3-1"]}));
+        assert_eq!(selection(&[], Some("paid"), false), json!({"trigger": "paid"}));
+        assert_eq!(selection(&[], None, true), json!({"all": true}));
+    }
+
+    #[test]
+    fn dead_letters_in_a_table_and_alone() {
+        let item = json!({
+            "id": "3-120", "time": "2026-05-01T12:00:00Z", "trigger": "default/paid", "reason": "exhausted", "attempts": 11,
+            "destination": "http://127.0.0.1:9001/", "status": 503, "message": "no", "body": "busy",
+            "origin": {"partition": 3, "offset": 4711}, "event": {"id": "1", "type": "order.paid"},
+        });
+        let listed = table(std::slice::from_ref(&item));
+        assert!(
+            listed
+                .lines()
+                .nth(1)
+                .is_some_and(|row| row.starts_with("3-120  2026-05-01T12:00:00Z  default/paid")),
+            "{listed}"
+        );
+        let shown = shown(&item);
+        assert!(
+            shown.contains("partition 3, offset 4711")
+                && shown.contains("order.paid")
+                && shown.contains("busy"),
+            "{shown}"
+        );
+    }
+}

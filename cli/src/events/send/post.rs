@@ -1,0 +1,136 @@
+//! One event to the ingress, again and again where the ingress asks for it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use pelton_event::Event;
+use pelton_event::http::{Mode, encode};
+
+use crate::api::connection::{Connection, Endpoint};
+use crate::failure::Failure;
+
+/// No answer may ask for a longer wait.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The wait after a connection that broke.
+const WAIT_BROKEN: Duration = Duration::from_millis(100);
+
+pub(super) enum Outcome {
+    Accepted,
+    Refused { message: String },
+}
+
+/// Sends over one connection, which is opened again when it breaks.
+pub(super) struct Poster {
+    endpoint: Endpoint,
+    path: Uri,
+    retries: u32,
+    connection: Option<Connection>,
+}
+
+enum Attempt {
+    Done(Outcome),
+    Again { after: Duration, message: String },
+}
+
+impl Poster {
+    pub(super) fn new(endpoint: Endpoint, path: Uri, retries: u32) -> Self {
+        Self { endpoint, path, retries, connection: None }
+    }
+
+    /// # Errors
+    /// When nobody listens: then no other event will do better.
+    pub(super) async fn post(&mut self, event: &Event) -> Result<Outcome, Failure> {
+        let mut left = self.retries;
+        loop {
+            match self.attempt(event).await? {
+                Attempt::Done(outcome) => return Ok(outcome),
+                Attempt::Again { message, .. } if left == 0 => return Ok(Outcome::Refused { message }),
+                Attempt::Again { after, .. } => tokio::time::sleep(after).await,
+            }
+            left -= 1;
+        }
+    }
+
+    async fn attempt(&mut self, event: &Event) -> Result<Attempt, Failure> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.endpoint.connect().await.map_err(|error| self.unreachable(&error))?,
+        };
+        let mut headers = HeaderMap::new();
+        let body = encode(event, Mode::Binary, &mut headers);
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = http::Method::POST;
+        *request.headers_mut() = headers;
+        *request.uri_mut() = self.path.clone();
+        let answer = async {
+            let response = connection.send(request).await?;
+            let (head, body) = response.into_parts();
+            Ok::<_, hyper::Error>((head, body.collect().await?.to_bytes()))
+        };
+        match answer.await {
+            Ok((head, body)) => {
+                self.connection = Some(connection);
+                Ok(judge(head.status, &head.headers, &body))
+            }
+            Err(error) => Ok(Attempt::Again {
+                after: WAIT_BROKEN,
+                message: format!("no answer from {}: {error}", self.endpoint.url),
+            }),
+        }
+    }
+
+    fn unreachable(&self, error: &std::io::Error) -> Failure {
+        let url = &self.endpoint.url;
+        Failure::unreachable(
+            "PEL-1701",
+            format!(
+                "no Pelton takes events at {url} ({error}); start one with `pelton run`, or set --ingress"
+            ),
+        )
+    }
+}
+
+fn judge(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Attempt {
+    if status.is_success() {
+        return Attempt::Done(Outcome::Accepted);
+    }
+    let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = match (problem["code"].as_str(), problem["detail"].as_str()) {
+        (Some(code), Some(detail)) => format!("{status} {code}: {detail}"),
+        _ => format!("{status}: {}", String::from_utf8_lossy(body).trim()),
+    };
+    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return Attempt::Done(Outcome::Refused { message });
+    }
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let after = seconds.map_or(Duration::from_secs(1), Duration::from_secs);
+    Attempt::Again { after: after.min(WAIT_MAX), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_waiting_helps_is_sent_again() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, 7.into());
+        for (status, again) in
+            [(202, false), (400, false), (404, false), (413, false), (429, true), (503, true)]
+        {
+            let status = StatusCode::from_u16(status).unwrap();
+            let attempt =
+                judge(status, &headers, &Bytes::from_static(b"{\"code\":\"PEL-1003\",\"detail\":\"x\"}"));
+            match attempt {
+                Attempt::Done(Outcome::Accepted) => assert_eq!(status, 202),
+                Attempt::Done(Outcome::Refused { message }) => {
+                    assert!(!again && message.contains("PEL-1003: x"), "{message}");
+                }
+                Attempt::Again { after, .. } => assert!(again && after == Duration::from_secs(7), "{status}"),
+            }
+        }
+    }
+}

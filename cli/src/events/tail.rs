@@ -1,0 +1,110 @@
+//! `pelton tail`.
+
+use bytes::Bytes;
+use clap::Args;
+use pelton_resources::Kind;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::show;
+use crate::api::admin::{Api, with_query};
+use crate::arguments::Global;
+use crate::failure::Failure;
+use crate::output::{self, Format};
+use crate::resources::name;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pelton tail shop
+  pelton tail shop --from earliest --max 10 -o json
+  pelton tail shop --filter \"type LIKE 'order.%' AND amount > 100\"")]
+pub(crate) struct Arguments {
+    /// The broker: NAME or NAMESPACE/NAME
+    broker: String,
+    /// Where to start: latest, earliest, a time or an offset
+    #[arg(long, value_name = "FROM")]
+    from: Option<String>,
+    /// A CESQL expression; only events that pass are shown
+    #[arg(long, value_name = "CESQL")]
+    filter: Option<String>,
+    /// End after so many events
+    #[arg(long, value_name = "COUNT")]
+    max: Option<u64>,
+    /// End at the end of the log instead of waiting for more
+    #[arg(long)]
+    no_follow: bool,
+}
+
+/// One line of the API.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    partition: u32,
+    offset: u64,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    reply_of: Option<String>,
+}
+
+pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
+    let broker = name::name(&arguments.broker, &global.namespace)?;
+    let max = arguments.max.map(|max| max.to_string());
+    let path = with_query(
+        &format!("{}/tail", name::path(Kind::Broker, &broker)),
+        &[
+            ("from", arguments.from.as_deref()),
+            ("filter", arguments.filter.as_deref()),
+            ("max", max.as_deref()),
+            ("follow", arguments.no_follow.then_some("false")),
+        ],
+    );
+    let mut lines = Api::from_environment()?.lines(&path).await?;
+    while let Some(line) = lines.next().await? {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        output::line(&shown(global.output, &line)?)?;
+    }
+    Ok(())
+}
+
+fn shown(format: Format, line: &[u8]) -> Result<String, Failure> {
+    let strange = |what: String| {
+        Failure::failed(Some("PEL-1703"), format!("a line of the tail cannot be read: {what}"))
+    };
+    match format {
+        Format::Json => Ok(String::from_utf8_lossy(line).into_owned()),
+        Format::Yaml => {
+            let value: Value = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;
+            let yaml = serde_saphyr::to_string(&value).map_err(|error| strange(error.to_string()))?;
+            Ok(format!("---\n{}", yaml.trim_end()))
+        }
+        Format::Table => {
+            let line: Line<'_> = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;
+            let mut note = format!("[{}/{}]", line.partition, line.offset);
+            if let Some(trigger) = line.reply_of {
+                note.push_str(&format!(" reply of {trigger}"));
+            }
+            let Some(event) = line.event else { return Ok(format!("{note} no event")) };
+            let event = pelton_event::json::decode(&Bytes::copy_from_slice(event.get().as_bytes()));
+            Ok(show::pretty(&event.map_err(|error| strange(error.to_string()))?, &note))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"partition":3,"offset":4711,"time":"2026-05-01T12:00:00Z","replyOf":"default/paid","event":{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"a":1}}}"#;
+
+    #[test]
+    fn a_line_in_every_form() {
+        let table = shown(Format::Table, LINE.as_bytes()).unwrap();
+        assert!(table.starts_with("t  /s  id 1  [3/4711] reply of default/paid\n"), "{table}");
+        assert_eq!(shown(Format::Json, LINE.as_bytes()).unwrap(), LINE);
+        assert!(shown(Format::Yaml, LINE.as_bytes()).unwrap().contains("offset: 4711"));
+        assert!(shown(Format::Table, b"<html>").is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! What works without a running Pelton.
+
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod explain;
+pub(crate) mod match_cases;
+pub(crate) mod version;

@@ -1,0 +1,120 @@
+//! What commands print: data on standard output, messages on standard error.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use comfy_table::{Cell, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// One JSON document, or one a line where events are printed as they come
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// Prints text as it is, and a line end.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    match written {
+        Ok(()) => Ok(()),
+        // Whoever read our output has seen enough (`pelton tail … | head`).
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(Failure::failed(None, format!("standard output: {error}"))),
+    }
+}
+
+/// Says something that is no data.
+#[allow(clippy::print_stderr, reason = "messages to people go to standard error")]
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Prints a value for programs.
+pub(crate) fn document(format: Format, value: &impl Serialize) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::failed(None, format!("the answer cannot be written: {error}"))
+    };
+    match format {
+        Format::Table | Format::Json => {
+            line(&serde_json::to_string_pretty(value).map_err(|error| failed(&error))?)
+        }
+        Format::Yaml => {
+            let text = serde_saphyr::to_string(value).map_err(|error| failed(&error))?;
+            line(text.trim_end())
+        }
+    }
+}
+
+/// Rows under a header, aligned, without lines between: easy to read, and to `grep`.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.map(Cell::new));
+    for row in rows {
+        table.add_row(row.map(Cell::new));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    trimmed(&table.to_string())
+}
+
+/// Labels and values, one a line, values aligned; an empty value has no line.
+pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let facts: Vec<_> = facts.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = facts.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0) + 3;
+    let fact = |(label, value): &(&str, String)| {
+        let label = format!("{label}:");
+        let indent = format!("\n{:width$}", "");
+        format!("{label:width$}{}", value.replace('\n', &indent))
+    };
+    trimmed(&facts.iter().map(fact).collect::<Vec<_>>().join("\n"))
+}
+
+fn trimmed(text: &str) -> String {
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// A time that passed, for people: its two largest units.
+pub(crate) fn duration(seconds: u64) -> String {
+    let parts =
+        [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("m", seconds / 60 % 60), ("s", seconds % 60)];
+    let first = parts.iter().position(|(_, amount)| *amount > 0).unwrap_or(parts.len() - 1);
+    let shown = parts[first..].iter().take(2).filter(|(_, amount)| *amount > 0 || first == parts.len() - 1);
+    shown.map(|(unit, amount)| format!("{amount}{unit}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_aligned_and_without_trailing_blanks() {
+        let rows = [["orders".to_owned(), "true".to_owned()], ["b".to_owned(), String::new()]];
+        assert_eq!(table(["NAME", "READY"], rows), "NAME    READY\norders  true\nb");
+    }
+
+    #[test]
+    fn facts_are_aligned_and_continued_under_their_value() {
+        let text =
+            facts([("Name", "a".to_owned()), ("Nothing", String::new()), ("Last error", "x\ny".to_owned())]);
+        assert_eq!(text, "Name:        a\nLast error:  x\n             y");
+    }
+
+    #[test]
+    fn times_for_people() {
+        assert_eq!([0, 59, 60, 61, 3_600, 90_061].map(duration), ["0s", "59s", "1m", "1m1s", "1h", "1d1h"]);
+    }
+}

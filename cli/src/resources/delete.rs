@@ -1,0 +1,62 @@
+//! `pelton delete`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use pelton_resources::{Kind, NamespacedName};
+use serde_json::Value;
+
+use super::{apply, files, name};
+use crate::api::admin::Api;
+use crate::arguments::Global;
+use crate::failure::Failure;
+use crate::offline::check;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pelton delete trigger paid
+  pelton delete -f trigger.yaml
+
+What was made by `pelton apply` is deleted; what a file of yours defines is deleted there. The progress of a trigger and
+the events of a broker are kept for 7 days in case they come back.")]
+pub(crate) struct Arguments {
+    /// Kind and name, as in `trigger paid`
+    #[arg(num_args = 2, value_names = ["KIND", "NAME"], conflicts_with = "files")]
+    resource: Vec<String>,
+    /// File or folder of YAML documents, or `-`; may be repeated
+    #[arg(short, long = "file", required_unless_present = "resource", value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
+    let api = Api::from_environment()?;
+    let resources = match arguments.resource.as_slice() {
+        [kind, text] => vec![(name::kind(kind)?, name::name(text, &global.namespace)?)],
+        _ => resources_of(&arguments.files)?,
+    };
+    let mut results = Vec::new();
+    let mut failed = None;
+    for (kind, resource) in resources {
+        match api.delete(&name::path(kind, &resource)).await {
+            Ok(result) => results.push(result),
+            // The others are still deleted; the first failure is the one told.
+            Err(failure) => failed = failed.or(Some(failure)),
+        }
+    }
+    if !results.is_empty() {
+        apply::print_results(global.output, &Value::Array(results))?;
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// The resources of files, triggers before their brokers.
+fn resources_of(paths: &[PathBuf]) -> Result<Vec<(Kind, NamespacedName)>, Failure> {
+    let mut resources = Vec::new();
+    for (file, text) in files::read(paths)? {
+        let found = check::resources(&file, &text)
+            .map_err(|problem| Failure::failed(Some(problem.code), check::problem_line(&problem)))?;
+        resources.extend(found);
+    }
+    resources.reverse();
+    Ok(resources)
+}

@@ -1,0 +1,214 @@
+//! `pelton describe`: a resource and its state at a glance.
+
+use clap::Args;
+use pelton_resources::Kind;
+use pelton_runtime::clock::Clock;
+use serde_json::{Map, Value};
+
+use super::name;
+use crate::api::admin::Api;
+use crate::arguments::Global;
+use crate::failure::Failure;
+use crate::output::{self, Format};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pelton describe trigger paid
+  pelton describe broker shop")]
+pub(crate) struct Arguments {
+    /// `broker` or `trigger`
+    kind: String,
+    /// The name: NAME or NAMESPACE/NAME
+    name: String,
+}
+
+pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
+    let kind = name::kind(&arguments.kind)?;
+    let resource = name::name(&arguments.name, &global.namespace)?;
+    let answer = Api::from_environment()?.get(&name::path(kind, &resource)).await?;
+    if global.output != Format::Table {
+        return output::document(global.output, &answer);
+    }
+    output::line(&glance(kind, &answer, Clock::system().unix_ms()))
+}
+
+/// Milliseconds since the epoch of an RFC 3339 time.
+fn unix_ms(time: &str) -> Option<u64> {
+    u64::try_from(time.parse::<jiff::Timestamp>().ok()?.as_millisecond()).ok()
+}
+
+/// How long ago `time` was, for people; the time itself where it cannot be read.
+pub(super) fn age(time: &str, now_unix_ms: u64) -> String {
+    unix_ms(time)
+        .map_or_else(|| time.to_owned(), |then| output::duration(now_unix_ms.saturating_sub(then) / 1000))
+}
+
+/// State first, then the counters, then what is in force.
+fn glance(kind: Kind, item: &Value, now: u64) -> String {
+    let (spec, status) = (&item["spec"], &item["status"]);
+    let mut facts: Vec<(String, String)> = vec![
+        (kind.to_string(), format!("{}/{}", text(&item["namespace"]), text(&item["name"]))),
+        ("Ready".to_owned(), ready(item)),
+        ("Backlog".to_owned(), backlog(&status["backlog"])),
+        ("Oldest undelivered".to_owned(), oldest(status, now)),
+    ];
+    for (label, count) in counters(&status["counters"]) {
+        facts.push((capital(label), count.to_string()));
+    }
+    facts.push(("Last error".to_owned(), last_error(&status["lastError"], now)));
+    for fact in status["facts"].as_array().into_iter().flatten() {
+        facts.push((capital(&text(&fact["label"])), text(&fact["text"])));
+    }
+    for (key, value) in spec.as_object().into_iter().flatten().filter(|(key, _)| !is_told(key, spec)) {
+        facts.push((words(key), setting(value)));
+    }
+    output::facts(facts.iter().map(|(label, value)| (label.as_str(), value.clone())))
+}
+
+/// Settings that say nothing more: not set, or told as the state already.
+fn is_told(key: &str, spec: &Value) -> bool {
+    spec[key].is_null() || spec[key] == "" || (key == "paused" && spec[key] == false)
+}
+
+fn ready(item: &Value) -> String {
+    if item["ready"] == true {
+        return "yes".to_owned();
+    }
+    let message = text(&item["message"]);
+    let reason = item["reason"].as_str().map_or_else(|| "no".to_owned(), |reason| format!("no, {reason}"));
+    if message.is_empty() { reason } else { format!("{reason}\n{message}") }
+}
+
+fn backlog(value: &Value) -> String {
+    match value.as_u64() {
+        Some(1) => "1 event".to_owned(),
+        Some(count) => format!("{count} events"),
+        None => "not known at the moment".to_owned(),
+    }
+}
+
+fn oldest(status: &Value, now: u64) -> String {
+    match status["oldest"].as_str() {
+        Some(time) => format!("{} ago ({time})", age(time, now)),
+        None => "none".to_owned(),
+    }
+}
+
+fn last_error(error: &Value, now: u64) -> String {
+    match (error["message"].as_str(), error["time"].as_str()) {
+        (Some(message), Some(time)) => format!("{message}\n{} ago ({time})", age(time, now)),
+        (Some(message), None) => message.to_owned(),
+        _ => "none".to_owned(),
+    }
+}
+
+fn counters(value: &Value) -> impl Iterator<Item = (&str, u64)> {
+    value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(label, count)| Some((label.as_str(), count.as_u64()?)))
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A setting on one line, or as a list of its own settings.
+fn setting(value: &Value) -> String {
+    match value {
+        Value::Object(settings) if is_flat(settings) => {
+            let set = settings.iter().filter(|(_, value)| !value.is_null());
+            set.map(|(key, value)| format!("{} {}", words(key).to_lowercase(), text(value)))
+                .collect::<Vec<_>>()
+                .join("\n")
+        }
+        Value::Object(_) | Value::Array(_) => serde_saphyr::to_string(value)
+            .map_or_else(|_| value.to_string(), |yaml| yaml.trim_end().to_owned()),
+        other => text(other),
+    }
+}
+
+fn is_flat(settings: &Map<String, Value>) -> bool {
+    !settings.values().any(|value| value.is_object() || value.is_array())
+}
+
+/// `backoffDelay` as `Backoff delay`.
+fn words(key: &str) -> String {
+    let mut words = String::new();
+    for letter in key.chars() {
+        if letter.is_ascii_uppercase() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    capital(&words)
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_trigger_at_a_glance() {
+        let item = json!({
+            "kind": "Trigger", "namespace": "default", "name": "paid", "ready": false, "reason": "BrokerNotFound",
+            "message": "there is no Broker default/shop",
+            "spec": {
+                "broker": "default/shop", "filter": {"exact": {"type": "order.paid"}}, "maxRate": null, "paused": false,
+                "start": "", "delivery": {"retry": 10, "backoffDelay": "PT0.2S", "deadLetterSink": null},
+            },
+            "status": {
+                "backlog": 12, "oldest": "1970-01-01T00:00:01Z", "counters": {"delivered": 5, "failed attempts": 3},
+                "lastError": {"time": "1970-01-01T00:01:00Z", "message": "503 from http://127.0.0.1:9001/"},
+                "facts": [{"label": "defined in", "text": "triggers.yaml:12"}],
+            },
+        });
+        let shown = glance(Kind::Trigger, &item, 61_000);
+        for line in [
+            "Trigger:             default/paid",
+            "Ready:               no, BrokerNotFound\n                     there is no Broker default/shop",
+            "Backlog:             12 events",
+            "Oldest undelivered:  1m ago (1970-01-01T00:00:01Z)",
+            "Delivered:           5",
+            "Failed attempts:     3",
+            "Last error:          503 from http://127.0.0.1:9001/\n                     1s ago (1970-01-01T00:01:00Z)",
+            "Defined in:          triggers.yaml:12",
+            "Delivery:            retry 10\n                     backoff delay PT0.2S",
+        ] {
+            let found = shown.contains(line) || same_lines(&shown, line);
+            assert!(found, "`{line}` is not in:\n{shown}");
+        }
+        assert!(
+            !shown.contains("Max rate") && !shown.contains("Start") && !shown.contains("Paused"),
+            "{shown}"
+        );
+    }
+
+    /// The order of an object's members is that of the JSON library.
+    fn same_lines(shown: &str, lines: &str) -> bool {
+        lines.lines().all(|line| shown.contains(line.trim().trim_start_matches("Delivery:").trim()))
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_called_zero() {
+        let shown = glance(
+            Kind::Broker,
+            &json!({"namespace": "n", "name": "b", "ready": true, "spec": {}, "status": {"backlog": null}}),
+            0,
+        );
+        assert!(shown.contains("Backlog:             not known"), "{shown}");
+        assert!(shown.contains("Last error:          none"), "{shown}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Tools for resources: change them, list them, look at them.
+
+pub(crate) mod apply;
+pub(crate) mod delete;
+pub(crate) mod describe;
+pub(crate) mod files;
+pub(crate) mod get;
+pub(crate) mod name;
+pub(crate) mod pause;
