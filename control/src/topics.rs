@@ -1,0 +1,252 @@
+//! The topics of brokers: made before a broker is in service, kept for a while after it is gone.
+//!
+//! Snapshots pass through here on their way to the roles: a broker whose topics are not there yet is passed on as not ready.
+
+mod deleted;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pelton_event::Timestamp;
+use pelton_event_log::{BrokerTopics, EventLog, LogError, OnFull, Retention, TopicName, TopicSpec};
+use pelton_resources::{Broker, NamespacedName, Readiness, Severity, Snapshot};
+use pelton_runtime::clock::Clock;
+use pelton_runtime::drain::Drain;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::limits;
+use deleted::Deleted;
+
+/// How topics are seen to.
+#[derive(Debug, Clone)]
+pub struct TopicsConfig {
+    /// Where it is remembered which brokers are gone.
+    pub data_dir: PathBuf,
+    /// How long the topics of a deleted broker are kept; `None`: for ever.
+    pub keep_deleted: Option<Duration>,
+}
+
+impl TopicsConfig {
+    /// The topics of deleted brokers are kept for seven days.
+    #[must_use]
+    pub const fn new(data_dir: PathBuf) -> Self {
+        Self { data_dir, keep_deleted: Some(limits::DELETED_TOPICS_KEPT) }
+    }
+}
+
+/// Sees to the topics of brokers. [`Topics::run`] is its task.
+#[derive(Debug)]
+pub struct Topics {
+    log: Arc<dyn EventLog>,
+    clock: Clock,
+    desired: watch::Receiver<Arc<Snapshot>>,
+    published: watch::Sender<Arc<Snapshot>>,
+    in_force: watch::Sender<u64>,
+    deleted: Deleted,
+    brokers: BTreeMap<NamespacedName, Seen>,
+}
+
+/// Tells when a snapshot has reached the roles.
+#[derive(Debug, Clone)]
+pub struct InForce(watch::Receiver<u64>);
+
+impl InForce {
+    /// Ends when the snapshot of that generation, or a later one, has been passed on.
+    ///
+    /// # Errors
+    /// If that will never be, because Pelton is stopping.
+    pub(crate) async fn reached(&self, generation: u64) -> Result<(), watch::error::RecvError> {
+        self.0.clone().wait_for(|reached| *reached >= generation).await.map(|_| ())
+    }
+}
+
+/// A broker that has been seen to.
+#[derive(Debug)]
+struct Seen {
+    desired: Arc<Broker>,
+    published: Arc<Broker>,
+    /// Its topics are as it wants them.
+    settled: bool,
+}
+
+impl Topics {
+    /// Sees to the topics of the brokers that there are, so that the first snapshot is there when it returns.
+    pub async fn start(
+        config: TopicsConfig,
+        log: Arc<dyn EventLog>,
+        clock: Clock,
+        desired: watch::Receiver<Arc<Snapshot>>,
+    ) -> Self {
+        let mut topics = Self {
+            log,
+            clock,
+            desired,
+            published: watch::Sender::default(),
+            in_force: watch::Sender::new(0),
+            deleted: Deleted::load(config.data_dir, config.keep_deleted),
+            brokers: BTreeMap::new(),
+        };
+        topics.pass().await;
+        topics
+    }
+
+    /// The resources as the roles see them, and every change of them.
+    #[must_use]
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.published.subscribe()
+    }
+
+    /// Tells when a snapshot has reached the roles.
+    #[must_use]
+    pub fn in_force(&self) -> InForce {
+        InForce(self.in_force.subscribe())
+    }
+
+    /// Follows the resources until the drain.
+    pub async fn run(mut self, drain: Drain) {
+        let mut check = interval(limits::DELETED_TOPICS_CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let unsettled = self.brokers.values().any(|broker| !broker.settled);
+            tokio::select! {
+                () = drain.signaled() => return,
+                changed = self.desired.changed() => if changed.is_err() {
+                    return drain.signaled().await;
+                },
+                () = sleep(limits::TOPICS_RETRY), if unsettled => {}
+                _ = check.tick() => {
+                    self.remove_expired().await;
+                    continue;
+                }
+            }
+            self.pass().await;
+        }
+    }
+
+    /// Makes the topics of the desired snapshot and passes it on.
+    async fn pass(&mut self) {
+        let desired = self.desired.borrow_and_update().clone();
+        self.brokers.retain(|name, _| desired.brokers.contains_key(name));
+        for (name, broker) in &desired.brokers {
+            let known = self.brokers.get(name);
+            if known.is_some_and(|seen| seen.settled && Arc::ptr_eq(&seen.desired, broker)) {
+                continue;
+            }
+            let seen = self.see_to(broker, known).await;
+            self.brokers.insert(name.clone(), seen);
+        }
+        let topics = desired.brokers.iter().map(|(name, broker)| (broker.topic.clone(), name.to_string()));
+        self.deleted.update(topics.collect(), self.now());
+        self.publish(&desired);
+        self.in_force.send_replace(desired.generation);
+    }
+
+    async fn see_to(&self, broker: &Arc<Broker>, known: Option<&Seen>) -> Seen {
+        let (readiness, partitions, settled) = match self.ensure(broker).await {
+            Ok(partitions) => (Readiness::Ready, partitions, true),
+            Err(error) => {
+                tracing::warn!(broker = %broker.name, code = error.code(), %error, "topics are not as they should be; trying again");
+                let was_ready = known.is_some_and(|seen| {
+                    seen.published.readiness.is_ready() && seen.published.topic == broker.topic
+                });
+                // Topics that are there serve on, even if their settings could not be changed.
+                let readiness = if was_ready { Readiness::Ready } else { not_made(&error) };
+                let partitions = known.filter(|_| was_ready).map(|seen| seen.published.partitions);
+                (readiness, partitions.unwrap_or(broker.partitions), false)
+            }
+        };
+        let readiness = if broker.readiness.is_ready() { readiness } else { broker.readiness.clone() };
+        let value = Broker { readiness, partitions, ..(**broker).clone() };
+        let published = match known {
+            Some(seen) if *seen.published == value => seen.published.clone(),
+            _ if **broker == value => broker.clone(),
+            _ => Arc::new(value),
+        };
+        Seen { desired: broker.clone(), published, settled }
+    }
+
+    /// Makes the topics of a broker as it wants them; answers the partitions that there are.
+    async fn ensure(&self, broker: &Broker) -> Result<u32, LogError> {
+        let names = BrokerTopics::of(&broker.topic);
+        let events = self.log.ensure_topic(&spec(broker, &names.events, broker.partitions)).await?;
+        // Retries and dead letters stay in the partition of their event.
+        for name in [&names.retry, &names.dead_letter] {
+            self.log.ensure_topic(&spec(broker, name, events.partitions)).await?;
+        }
+        Ok(events.partitions)
+    }
+
+    fn publish(&self, desired: &Snapshot) {
+        let brokers =
+            self.brokers.iter().map(|(name, seen)| (name.clone(), seen.published.clone())).collect();
+        self.published.send_if_modified(|published| {
+            let mut next = Snapshot {
+                generation: published.generation,
+                brokers,
+                triggers: desired.triggers.clone(),
+                problems: desired.problems.clone(),
+            };
+            let changes = next.diff(published);
+            let same = changes.brokers.is_empty() && changes.triggers.is_empty();
+            if same && next.problems == published.problems {
+                return false;
+            }
+            next.generation += 1;
+            *published = Arc::new(next);
+            true
+        });
+    }
+
+    /// Removes topics whose broker has been gone for long enough.
+    async fn remove_expired(&mut self) {
+        let mistaken =
+            self.desired.borrow().problems.iter().any(|problem| problem.severity == Severity::Error);
+        if mistaken {
+            // A broker may only seem to be gone.
+            return;
+        }
+        for topic in self.deleted.expired(self.now()) {
+            let names = BrokerTopics::of(&topic);
+            let mut gone = true;
+            for name in [&names.dead_letter, &names.retry, &names.events] {
+                if let Err(error) = self.log.delete_topic(name).await {
+                    tracing::warn!(topic = %name, code = error.code(), %error, "the topic of a deleted broker could not be removed; trying again");
+                    gone = false;
+                }
+            }
+            if gone {
+                tracing::info!(topic, "the topics of a deleted broker are removed");
+                self.deleted.forget(&topic);
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.clock.unix_ms())
+    }
+}
+
+fn not_made(error: &LogError) -> Readiness {
+    let message = format!("its topics could not be made ({}): {error}; it is tried again", error.code());
+    Readiness::not_ready("TopicsNotReady", message)
+}
+
+fn spec(broker: &Broker, name: &TopicName, partitions: u32) -> TopicSpec {
+    let retention = &broker.retention;
+    let age = if name.is_dead_letter() { retention.dead_letter_age } else { retention.age };
+    let on_full = match retention.on_full {
+        pelton_resources::OnFull::Refuse => OnFull::Refuse,
+        pelton_resources::OnFull::Expire => OnFull::Expire,
+    };
+    let account = broker.name.as_str().into();
+    TopicSpec {
+        name: name.clone(),
+        partitions,
+        retention: Retention { age, bytes: retention.bytes, on_full, account },
+    }
+}
