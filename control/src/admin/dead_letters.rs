@@ -1,0 +1,311 @@
+//! Dead letters: listed, shown, replayed, discarded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, Query, State};
+use pelton_event::{DeadLetterReason, Envelope, Failure, Origin, Record, Step, Timestamp};
+use pelton_event_log::{Batch, BrokerTopics, Urgency};
+use pelton_resources::{Broker, NamespacedName, Snapshot};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::letters::{Letter, LetterId, Selection, open_letters};
+use super::refusal::Refusal;
+use super::resources::read_json;
+use super::{Admin, json};
+use crate::limits;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    trigger: Option<String>,
+    reason: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+/// Which dead letters a command is for. Nothing at all is not "all".
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    ids: Option<Vec<String>>,
+    trigger: Option<String>,
+    reason: Option<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>, Refusal> {
+    let broker = admin.broker(&NamespacedName::new(&namespace, &name))?;
+    let selection = selection(&namespace, query.trigger.as_deref(), query.reason.as_deref())?;
+    let limit = query.limit.unwrap_or(limits::PAGE_DEFAULT);
+    if !(1..=limits::PAGE_MAX).contains(&limit) {
+        return Err(Refusal::BadRequest(format!("limit is {limit}; write 1 to {}", limits::PAGE_MAX)));
+    }
+    let start = match &query.after {
+        Some(text) => parse_id(text)?,
+        None => LetterId { partition: 0, offset: 0 },
+    };
+    let topic = BrokerTopics::of(&broker.topic).dead_letter;
+    let (mut items, mut next) = (Vec::new(), None);
+    for partition in start.partition..broker.partitions {
+        let from = if partition == start.partition { start.offset } else { 0 };
+        open_letters(&*admin.parts.log, &topic, partition, from, &selection, |letter| {
+            if items.len() == limit {
+                next = Some(letter.id);
+                return ControlFlow::Break(());
+            }
+            items.push(summary(&letter));
+            ControlFlow::Continue(())
+        })
+        .await?;
+        if next.is_some() {
+            break;
+        }
+    }
+    Ok(Json(json!({"items": items, "next": next.map(|id| id.to_string())})))
+}
+
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, name, id)): Path<(String, String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let broker = admin.broker(&NamespacedName::new(&namespace, &name))?;
+    let id = parse_id(&id)?;
+    let letter = find(&admin, &broker, id).await?.ok_or_else(|| Refusal::NoSuchLetter(id.to_string()))?;
+    let mut shown = summary(&letter);
+    if let Value::Object(members) = &mut shown {
+        members.insert("event".to_owned(), letter.record.event.as_ref().map_or(Value::Null, json::event));
+        let body = failure(&letter).map(|(failure, _)| String::from_utf8_lossy(&failure.body).into_owned());
+        members.insert("body".to_owned(), json!(body));
+    }
+    Ok(Json(shown))
+}
+
+pub(super) async fn replay(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, name)): Path<(String, String)>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    close(&admin, &namespace, &name, read_json(body)?, Command::Replay).await
+}
+
+pub(super) async fn discard(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, name)): Path<(String, String)>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    close(&admin, &namespace, &name, read_json(body)?, Command::Discard).await
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Replay,
+    Discard,
+}
+
+/// Closes dead letters. Whoever asks twice at a time closes each once: one request after the other, and each batch is
+/// durable before the next letter is looked for.
+async fn close(
+    admin: &Admin,
+    namespace: &str,
+    name: &str,
+    which: Which,
+    command: Command,
+) -> Result<Json<Value>, Refusal> {
+    let broker = admin.broker(&NamespacedName::new(namespace, name))?;
+    let selection = selection(namespace, which.trigger.as_deref(), which.reason.as_deref())?;
+    let _one_at_a_time = admin.closing.lock().await;
+    let mut closing = Closing::new(admin, &broker, command);
+    match &which {
+        Which { ids: Some(ids), trigger: None, reason: None, all: false } => {
+            let ids: BTreeSet<LetterId> = ids.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?;
+            let mut letters = BTreeMap::new();
+            for id in &ids {
+                let letter = find(admin, &broker, *id).await?;
+                letters.insert(*id, letter.ok_or_else(|| Refusal::NoSuchLetter(id.to_string()))?);
+            }
+            for letter in letters.into_values() {
+                closing.add(letter);
+                closing.flush_if_large().await?;
+            }
+        }
+        Which { ids: None, trigger, reason, all } if *all || trigger.is_some() || reason.is_some() => {
+            for partition in 0..broker.partitions {
+                closing.partition(partition, &selection).await?;
+            }
+        }
+        _ => {
+            let message =
+                "say which: {\"ids\": [\"3-120\"]}, {\"trigger\": …, \"reason\": …} or {\"all\": true}";
+            return Err(Refusal::BadRequest(message.to_owned()));
+        }
+    }
+    closing.flush().await?;
+    Ok(Json(json!({"count": closing.count, "skipped": closing.skipped})))
+}
+
+/// Letters on their way to be closed.
+struct Closing<'a> {
+    admin: &'a Admin,
+    topics: BrokerTopics,
+    broker: &'a Broker,
+    snapshot: Arc<Snapshot>,
+    command: Command,
+    batch: Batch,
+    batch_bytes: usize,
+    count: usize,
+    skipped: usize,
+}
+
+impl<'a> Closing<'a> {
+    fn new(admin: &'a Admin, broker: &'a Broker, command: Command) -> Self {
+        Self {
+            admin,
+            topics: BrokerTopics::of(&broker.topic),
+            broker,
+            snapshot: admin.snapshot(),
+            command,
+            batch: Batch::default(),
+            batch_bytes: 0,
+            count: 0,
+            skipped: 0,
+        }
+    }
+
+    /// Closes the selected letters of a partition, batch by batch.
+    async fn partition(&mut self, partition: u32, selection: &Selection) -> Result<(), Refusal> {
+        let (topic, log) = (self.topics.dead_letter.clone(), self.admin.parts.log.clone());
+        let mut from = Some(0);
+        while let Some(start) = from.take() {
+            open_letters(&*log, &topic, partition, start, selection, |letter| {
+                let after = letter.id.offset + 1;
+                self.add(letter);
+                if self.is_large() {
+                    from = Some(after);
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })
+            .await?;
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, letter: Letter) {
+        let now = self.admin.now();
+        let Some(origin) = letter.origin().cloned() else { return };
+        if self.command == Command::Replay {
+            let Some(record) = self.due_again(&letter, &origin, now) else {
+                self.skipped += 1;
+                return;
+            };
+            self.batch_bytes += record.event.as_ref().map_or(0, pelton_event::Event::size);
+            self.batch.records.push((self.topics.retry.clone(), origin.partition, record));
+        }
+        let closed = Origin { step: Step::Discarded { of: letter.id.offset }, ..origin };
+        let tombstone = Record::command(Envelope::new(now).with_origin(closed));
+        self.batch.records.push((self.topics.dead_letter.clone(), letter.id.partition, tombstone));
+        self.count += 1;
+    }
+
+    /// The record that makes a letter due again. A letter without an event or a trigger cannot be delivered: it stays.
+    fn due_again(&self, letter: &Letter, origin: &Origin, now: Timestamp) -> Option<Record> {
+        let event = letter.record.event.clone()?;
+        let trigger = NamespacedName::parse(&origin.trigger)?;
+        let trigger = self.snapshot.triggers.get(&trigger)?;
+        if trigger.broker != self.broker.name || origin.partition >= self.broker.partitions {
+            return None;
+        }
+        let step = Step::Retry { attempts: 0, due: now, failure: None };
+        let envelope = Envelope { time: now, ..letter.record.envelope.clone() };
+        Some(Record::new(envelope.with_origin(Origin { step, ..origin.clone() }), event))
+    }
+
+    fn is_large(&self) -> bool {
+        self.batch.records.len() >= limits::COMMAND_BATCH_RECORDS
+            || self.batch_bytes >= limits::COMMAND_BATCH_BYTES
+    }
+
+    async fn flush_if_large(&mut self) -> Result<(), Refusal> {
+        if self.is_large() { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), Refusal> {
+        if self.batch.records.is_empty() {
+            return Ok(());
+        }
+        self.batch_bytes = 0;
+        let batch = Batch { urgency: Urgency::Now, ..std::mem::take(&mut self.batch) };
+        self.admin.parts.log.append(batch).await?;
+        Ok(())
+    }
+}
+
+async fn find(admin: &Admin, broker: &Broker, id: LetterId) -> Result<Option<Letter>, Refusal> {
+    if id.partition >= broker.partitions {
+        return Ok(None);
+    }
+    let topic = BrokerTopics::of(&broker.topic).dead_letter;
+    let mut found = None;
+    open_letters(&*admin.parts.log, &topic, id.partition, id.offset, &Selection::default(), |letter| {
+        if letter.id == id {
+            found = Some(letter);
+        }
+        ControlFlow::Break(())
+    })
+    .await?;
+    Ok(found)
+}
+
+fn parse_id(text: &str) -> Result<LetterId, Refusal> {
+    LetterId::parse(text).ok_or_else(|| {
+        Refusal::BadRequest(format!("{text:?} names no dead letter; write PARTITION-OFFSET, such as 3-120"))
+    })
+}
+
+fn selection(namespace: &str, trigger: Option<&str>, reason: Option<&str>) -> Result<Selection, Refusal> {
+    let qualified = |trigger: &str| {
+        if trigger.contains('/') { trigger.to_owned() } else { format!("{namespace}/{trigger}") }
+    };
+    let reason = reason.map(|word| {
+        DeadLetterReason::parse(word).ok_or_else(|| {
+            let words: Vec<_> = DeadLetterReason::ALL.iter().map(|reason| reason.as_str()).collect();
+            Refusal::BadRequest(format!("{word:?} is no reason; write one of {}", words.join(", ")))
+        })
+    });
+    Ok(Selection { trigger: trigger.map(qualified), reason: reason.transpose()? })
+}
+
+fn failure(letter: &Letter) -> Option<(&Failure, u32)> {
+    match &letter.origin()?.step {
+        Step::DeadLetter { attempts, failure } => Some((failure, *attempts)),
+        _ => None,
+    }
+}
+
+fn summary(letter: &Letter) -> Value {
+    let (origin, failure) = (letter.origin(), failure(letter));
+    json!({
+        "id": letter.id.to_string(),
+        "time": json::time(letter.record.envelope.time),
+        "trigger": origin.map(|origin| &*origin.trigger).filter(|trigger| !trigger.is_empty()),
+        "reason": failure.map(|(failure, _)| failure.reason.as_str()),
+        "attempts": failure.map(|(_, attempts)| attempts),
+        "destination": failure.map(|(failure, _)| &*failure.destination),
+        "status": failure.map(|(failure, _)| failure.status).filter(|status| *status != 0),
+        "message": failure.map(|(failure, _)| &*failure.message),
+        "origin": origin.map(|origin| json!({"partition": origin.partition, "offset": origin.offset})),
+        "event": letter.record.event.as_ref().map(json::event_summary),
+    })
+}

@@ -1,0 +1,169 @@
+//! The shapes of the API.
+
+use std::time::Duration;
+
+use pelton_event::{Event, Timestamp};
+use pelton_filter::Expression;
+use pelton_resources::contracts::{ResourceStatus, StatusSource, WriteAction, Written};
+use pelton_resources::{
+    BackoffPolicy, Broker, DeliveryFormat, DeliveryPolicy, Kind, NamespacedName, OnFull, Order, Problem,
+    Readiness, Severity, Trigger,
+};
+use serde_json::{Map, Value, json};
+
+/// RFC 3339, UTC; `null` for a time beyond the calendar.
+pub(super) fn time(time: Timestamp) -> Value {
+    let instant =
+        i64::try_from(time.as_millis()).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    instant.map_or(Value::Null, |instant| Value::String(instant.to_string()))
+}
+
+/// ISO 8601.
+fn duration(duration: Duration) -> Value {
+    jiff::SignedDuration::try_from(duration)
+        .map_or(Value::Null, |duration| Value::String(duration.to_string()))
+}
+
+pub(super) fn problem(problem: &Problem) -> Value {
+    let resource = problem.resource.as_ref();
+    json!({
+        "severity": match problem.severity { Severity::Error => "error", Severity::Warning => "warning" },
+        "code": problem.code,
+        "place": problem.place,
+        "kind": resource.map(|(kind, _)| kind.as_str()),
+        "namespace": resource.map(|(_, name)| name.namespace()),
+        "name": resource.map(|(_, name)| name.name()),
+        "field": problem.field,
+        "message": problem.message,
+    })
+}
+
+pub(super) fn written(written: &Written) -> Value {
+    json!({
+        "kind": written.kind.as_str(),
+        "namespace": written.name.namespace(),
+        "name": written.name.name(),
+        "action": match written.action {
+            WriteAction::Created => "created",
+            WriteAction::Configured => "configured",
+            WriteAction::Unchanged => "unchanged",
+            WriteAction::Deleted => "deleted",
+        },
+    })
+}
+
+pub(super) fn broker(broker: &Broker, statuses: &[std::sync::Arc<dyn StatusSource>]) -> Value {
+    let retention = &broker.retention;
+    let spec = json!({
+        "path": format!("/{}", broker.name),
+        "topic": broker.topic,
+        "partitions": broker.partitions,
+        "retention": duration(retention.age),
+        "deadLetterRetention": duration(retention.dead_letter_age),
+        "retentionBytes": retention.bytes,
+        "onFull": match retention.on_full { OnFull::Refuse => "refuse", OnFull::Expire => "expire" },
+    });
+    resource(Kind::Broker, &broker.name, &broker.readiness, spec, statuses)
+}
+
+pub(super) fn trigger(trigger: &Trigger, statuses: &[std::sync::Arc<dyn StatusSource>]) -> Value {
+    let spec = json!({
+        "broker": trigger.broker.as_str(),
+        "filter": trigger.expression.as_ref().map(filter),
+        "subscriber": trigger.subscriber.as_ref().map(ToString::to_string),
+        "delivery": delivery(&trigger.delivery),
+        "order": match trigger.order {
+            Order::Unordered => "unordered",
+            Order::Ordered => "ordered",
+            Order::Keyed => "keyed",
+        },
+        "maxConcurrency": trigger.max_concurrency,
+        "maxRate": trigger.max_rate,
+        "start": trigger.start_text,
+        "paused": trigger.paused,
+    });
+    resource(Kind::Trigger, &trigger.name, &trigger.readiness, spec, statuses)
+}
+
+fn delivery(policy: &DeliveryPolicy) -> Value {
+    json!({
+        "retry": policy.retry,
+        "backoffPolicy": match policy.backoff_policy {
+            BackoffPolicy::Linear => "linear",
+            BackoffPolicy::Exponential => "exponential",
+        },
+        "backoffDelay": duration(policy.backoff_delay),
+        "backoffMax": duration(policy.backoff_max),
+        "retryAfterMax": duration(policy.retry_after_max),
+        "timeout": duration(policy.timeout),
+        "format": match policy.format { DeliveryFormat::Binary => "binary", DeliveryFormat::Json => "json" },
+        "deadLetterSink": policy.dead_letter_sink.as_ref().map(ToString::to_string),
+    })
+}
+
+/// The filter as it would be written in YAML.
+fn filter(expression: &Expression) -> Value {
+    let list = |filters: &[Expression]| filters.iter().map(filter).collect::<Vec<_>>();
+    match expression {
+        Expression::All(filters) => json!({"all": list(filters)}),
+        Expression::Any(filters) => json!({"any": list(filters)}),
+        Expression::Not(inner) => json!({"not": filter(inner)}),
+        Expression::Exact(attributes) => json!({"exact": attributes}),
+        Expression::Prefix(attributes) => json!({"prefix": attributes}),
+        Expression::Suffix(attributes) => json!({"suffix": attributes}),
+        Expression::Cesql(text) => json!({"cesql": text}),
+        Expression::Attributes(attributes) => json!({"attributes": attributes}),
+        other => json!({"other": format!("{other:?}")}),
+    }
+}
+
+fn resource(
+    kind: Kind,
+    name: &NamespacedName,
+    readiness: &Readiness,
+    spec: Value,
+    statuses: &[std::sync::Arc<dyn StatusSource>],
+) -> Value {
+    let known: Vec<ResourceStatus> = statuses.iter().filter_map(|source| source.status(kind, name)).collect();
+    let not_ready = std::iter::once(readiness).chain(known.iter().map(|status| &status.readiness)).find_map(
+        |readiness| match readiness {
+            Readiness::Ready => None,
+            Readiness::NotReady(reason) => Some(reason),
+        },
+    );
+    json!({
+        "kind": kind.as_str(),
+        "namespace": name.namespace(),
+        "name": name.name(),
+        "ready": not_ready.is_none(),
+        "reason": not_ready.map(|reason| reason.reason),
+        "message": not_ready.map(|reason| reason.message.as_str()),
+        "spec": spec,
+        "status": status(&known),
+    })
+}
+
+/// What all roles know, joined: each figure from whoever has it, the oldest event, the last error.
+fn status(known: &[ResourceStatus]) -> Value {
+    let last_error = known.iter().filter_map(|status| status.last_error.as_ref()).max_by_key(|(at, _)| *at);
+    let counters = known.iter().flat_map(|status| &status.counters);
+    let facts = known.iter().flat_map(|status| &status.facts);
+    json!({
+        "backlog": known.iter().find_map(|status| status.backlog),
+        "oldest": known.iter().filter_map(|status| status.oldest).min().map(time),
+        "lastError": last_error.map(|(at, message)| json!({"time": time(*at), "message": message})),
+        "counters": counters.map(|(name, count)| ((*name).to_owned(), json!(count))).collect::<Map<_, _>>(),
+        "facts": facts.map(|(label, text)| json!({"label": label, "text": text})).collect::<Vec<_>>(),
+    })
+}
+
+/// The whole event as structured JSON.
+pub(super) fn event(event: &Event) -> Value {
+    // What was written as JSON reads as JSON; the other way out would be a fault of the writer.
+    serde_json::from_slice(&pelton_event::json::encode(event)).unwrap_or(Value::Null)
+}
+
+/// What tells events apart at a glance.
+pub(super) fn event_summary(event: &Event) -> Value {
+    json!({"id": event.id(), "source": event.source(), "type": event.event_type()})
+}

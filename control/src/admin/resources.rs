@@ -1,0 +1,123 @@
+//! Resources: shown, applied, deleted, paused.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, Query, State};
+use pelton_resources::contracts::Override;
+use pelton_resources::{Kind, NamespacedName};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::refusal::Refusal;
+use super::{Admin, json};
+
+const PAUSED: &str = "delivery.pelton.dev/paused";
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Narrow {
+    namespace: Option<String>,
+}
+
+pub(super) async fn problems(State(admin): State<Arc<Admin>>) -> Json<Value> {
+    let snapshot = admin.snapshot();
+    Json(json!({"items": snapshot.problems.iter().map(json::problem).collect::<Vec<_>>()}))
+}
+
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Path(kind): Path<String>,
+    Query(narrow): Query<Narrow>,
+) -> Result<Json<Value>, Refusal> {
+    let (snapshot, statuses) = (admin.snapshot(), &admin.parts.statuses);
+    let wanted =
+        |name: &NamespacedName| narrow.namespace.as_deref().is_none_or(|wanted| wanted == name.namespace());
+    let items: Vec<Value> = match Kind::parse(&kind) {
+        Some(Kind::Broker) => {
+            let brokers = snapshot.brokers.values().filter(|broker| wanted(&broker.name));
+            brokers.map(|broker| json::broker(broker, statuses)).collect()
+        }
+        Some(Kind::Trigger) => {
+            let triggers = snapshot.triggers.values().filter(|trigger| wanted(&trigger.name));
+            triggers.map(|trigger| json::trigger(trigger, statuses)).collect()
+        }
+        _ => return Err(Refusal::NoSuchPath),
+    };
+    Ok(Json(json!({"items": items})))
+}
+
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    Path((kind, namespace, name)): Path<(String, String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let kind = Kind::parse(&kind).ok_or(Refusal::NoSuchPath)?;
+    let name = NamespacedName::new(&namespace, &name);
+    let (snapshot, statuses) = (admin.snapshot(), &admin.parts.statuses);
+    let shown = match kind {
+        Kind::Broker => snapshot.brokers.get(&name).map(|broker| json::broker(broker, statuses)),
+        Kind::Trigger => snapshot.triggers.get(&name).map(|trigger| json::trigger(trigger, statuses)),
+        _ => return Err(Refusal::NoSuchPath),
+    };
+    shown.map(Json).ok_or(Refusal::NoSuchResource(kind, name))
+}
+
+pub(super) async fn apply(
+    State(admin): State<Arc<Admin>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let text = String::from_utf8(read(body)?.to_vec())
+        .map_err(|_| Refusal::BadRequest("the body is not UTF-8 text".to_owned()))?;
+    let written = admin.parts.writer.apply(text).await?;
+    Ok(Json(json!({"results": written.iter().map(json::written).collect::<Vec<_>>()})))
+}
+
+pub(super) async fn delete(
+    State(admin): State<Arc<Admin>>,
+    Path((kind, namespace, name)): Path<(String, String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let kind = Kind::parse(&kind).ok_or(Refusal::NoSuchPath)?;
+    let written = admin.parts.writer.delete(kind, NamespacedName::new(&namespace, &name)).await?;
+    Ok(Json(json::written(&written)))
+}
+
+pub(super) async fn pause(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    set_paused(&admin, NamespacedName::new(&namespace, &name), "true").await
+}
+
+pub(super) async fn resume(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    set_paused(&admin, NamespacedName::new(&namespace, &name), "false").await
+}
+
+async fn set_paused(admin: &Admin, name: NamespacedName, value: &str) -> Result<Json<Value>, Refusal> {
+    let change = Override { annotation: PAUSED.to_owned(), value: Some(value.to_owned()) };
+    let written = admin.parts.writer.set(Kind::Trigger, name, change).await?;
+    Ok(Json(json::written(&written)))
+}
+
+/// A body within its limit.
+pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
+    body.map_err(|rejection| {
+        if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
+            Refusal::TooLarge
+        } else {
+            Refusal::BadRequest(format!("the body could not be read: {rejection}"))
+        }
+    })
+}
+
+/// A body that holds JSON of a known form.
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(
+    body: Result<Bytes, BytesRejection>,
+) -> Result<T, Refusal> {
+    let body = read(body)?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Refusal::BadRequest(format!("the body is not as it should be: {error}")))
+}
