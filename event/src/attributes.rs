@@ -34,6 +34,8 @@ pub(crate) struct Entries<'a> {
 /// An entry whose bytes are not yet known to be text: looking one up by name checks only the one that is found.
 struct RawEntry<'a> {
     kind: Kind,
+    /// Name and value, which stand side by side.
+    text: &'a [u8],
     name: &'a [u8],
     value: &'a [u8],
 }
@@ -67,10 +69,12 @@ impl<'a> Entries<'a> {
     fn next_raw(&mut self) -> Option<RawEntry<'a>> {
         let (header, rest) = self.rest.split_at_checked(ENTRY_HEADER_BYTES)?;
         let kind = Kind::from_byte(header[0])?;
-        let (name, rest) = rest.split_at_checked(usize::from(header[1]))?;
-        let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([header[2], header[3]])))?;
+        let name_bytes = usize::from(header[1]);
+        let value_bytes = usize::from(u16::from_le_bytes([header[2], header[3]]));
+        let (text, rest) = rest.split_at_checked(name_bytes + value_bytes)?;
+        let (name, value) = text.split_at(name_bytes);
         self.rest = rest;
-        Some(RawEntry { kind, name, value })
+        Some(RawEntry { kind, text, name, value })
     }
 }
 
@@ -80,7 +84,9 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<Attribute<'a>> {
         let before = self.rest;
         let attribute = self.next_raw().and_then(|entry| {
-            Some(Attribute { name: std::str::from_utf8(entry.name).ok()?, value: entry.value()? })
+            // One check for both; a name ends where a character does.
+            let (name, text) = std::str::from_utf8(entry.text).ok()?.split_at_checked(entry.name.len())?;
+            Some(Attribute { name, value: Value { text, kind: entry.kind } })
         });
         if attribute.is_none() {
             self.rest = before;
