@@ -238,7 +238,7 @@ impl BrokerTask {
             Input::RetryRead(chunk) => self.turn(|core, turn| core.retry_read(partition, chunk, turn)),
             Input::SweepRead(sweep, chunk) => self.turn(|core, turn| core.sweep_read(sweep, chunk, turn)),
             Input::Fetched(fetch, entry) => self.turn(|core, turn| core.fetched(fetch, entry, turn)),
-            Input::Resolved(resolve, offset) => self.turn(|core, turn| core.resolved(&resolve, offset, turn)),
+            Input::Resolved(resolve, offset) => self.turn(|core, turn| core.resolved(resolve, offset, turn)),
             Input::Started(attempt) => self.turn(|core, turn| core.attempt_started(attempt, turn)),
             Input::Ended(attempt, outcome) => {
                 self.turn(|core, turn| core.attempt_ended(attempt, outcome, turn));

@@ -1,0 +1,1 @@
+//! Over the embedded engine, with real requests.
