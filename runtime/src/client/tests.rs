@@ -176,27 +176,39 @@ async fn a_body_that_comes_in_parts_is_whole() {
 
 #[tokio::test]
 async fn a_task_that_has_used_up_its_turn_still_gets_its_answer() {
-    let (client, server) = (client(), Server::start().await);
-    let call = server.call();
-    tokio::spawn(async move {
-        let mut peer = server.accept().await;
-        loop {
-            peer.request().await;
-            peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
-        }
-    });
-    // tokio gives a task 128 steps a turn; in one of its turns each call begins with fewer of them.
-    for (slow_turn, used_up) in (0..4).flat_map(|turn| (110..=128).map(move |used_up| (turn, used_up))) {
-        let mut calling = pin!(client.call(call.clone()));
-        let mut turn = 0;
-        let response = poll_fn(|cx| {
-            for _ in 0..if turn == slow_turn { used_up } else { 0 } {
-                let _ = pin!(tokio::task::coop::consume_budget()).poll(cx);
+    // With the last answer nothing of the connection is left that could wake the task.
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi",
+        "HTTP/1.1 204 OK\r\nconnection: close\r\n\r\n",
+    ] {
+        let (client, server) = (client(), Server::start().await);
+        let call = server.call();
+        let serving = tokio::spawn(async move {
+            loop {
+                let mut peer = server.accept().await;
+                peer.request().await;
+                peer.answer(answer).await;
             }
-            turn += 1;
-            calling.as_mut().poll(cx)
         });
-        assert_eq!(response.await.unwrap().into_body(), "hi", "{used_up} steps of turn {slow_turn} used up");
+        // tokio gives a task 128 steps a turn; in one of its turns each call begins with fewer of them.
+        for (slow_turn, used_up) in (0..4).flat_map(|turn| (110..=128).map(move |used_up| (turn, used_up))) {
+            let mut calling = pin!(client.call(call.clone()));
+            let mut turn = 0;
+            let response = poll_fn(|cx| {
+                for _ in 0..if turn == slow_turn { used_up } else { 0 } {
+                    let _ = pin!(tokio::task::coop::consume_budget()).poll(cx);
+                }
+                turn += 1;
+                calling.as_mut().poll(cx)
+            });
+            let response = response.await;
+            assert!(response.is_ok(), "{used_up} steps of turn {slow_turn} used up: {response:?}");
+            while client.0.usable_connections() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        serving.abort();
     }
 }
 
@@ -401,6 +413,23 @@ async fn unused_connections_are_closed_and_their_origins_forgotten() {
     assert!(peer.is_closed().await);
     let waited = start.elapsed();
     assert!(waited >= Duration::from_secs(59) && waited <= Duration::from_secs(91), "{waited:?}");
+    assert_eq!((client.0.idle_connections(), client.0.origins()), (0, 0));
+}
+
+#[tokio::test]
+async fn connections_that_the_other_side_closed_are_not_kept_for_the_idle_time() {
+    let (client, server) = (client(), Server::start().await);
+    let calling = start(&client, server.call());
+    let mut peer = server.accept().await;
+    peer.request().await;
+    peer.answer(OK).await;
+    calling.await.unwrap().unwrap();
+    drop(peer);
+    while client.0.usable_connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(31)).await;
     assert_eq!((client.0.idle_connections(), client.0.origins()), (0, 0));
 }
 
