@@ -115,7 +115,6 @@ pub type Appended = oneshot::Sender<Result<Stored, AppendError>>;
 
 impl Append {
     /// An append and the engine's end of it.
-    #[must_use]
     pub fn pair() -> (Appended, Self) {
         let (sender, receiver) = oneshot::channel();
         (sender, Self(receiver))

@@ -319,7 +319,7 @@ impl Core {
     fn answer(&mut self, works: &mut Vec<Work>) {
         let answers = works.drain(..).map(|work| (work.answer, Stored { positions: work.positions }));
         self.held.extend(answers);
-        let unsynced = self.broken(super::core::Mutation::NoPredecessor) && self.sequence % 2 == 1;
+        let unsynced = self.broken(super::core::Mutation::OvertakeSync) && !self.sequence.is_multiple_of(2);
         if !unsynced {
             for (answer, stored) in self.held.drain(..) {
                 let _ = answer.send(Ok(stored));

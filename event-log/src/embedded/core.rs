@@ -36,11 +36,11 @@ pub(super) struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mutation {
     /// Batches are acknowledged without a sync.
-    NoSync,
+    SkipSync,
     /// All segments use the same seed.
-    NoSeed,
+    ShareSeed,
     /// A batch does not wait for its predecessor's sync.
-    NoPredecessor,
+    OvertakeSync,
 }
 
 /// Why a batch was not written.
@@ -157,7 +157,7 @@ impl Core {
 
     pub(super) fn seed(&self, number: u64) -> Seed {
         #[cfg(test)]
-        if self.broken(Mutation::NoSeed) {
+        if self.broken(Mutation::ShareSeed) {
             return Seed::broken();
         }
         Seed::new(self.log_id, number)
@@ -226,8 +226,8 @@ impl Core {
     fn sync_batch(&self, segment: &Segment) -> Result<(), Failure> {
         #[cfg(test)]
         {
-            let skipped = self.sequence % 2 == 0 && self.broken(Mutation::NoPredecessor);
-            if skipped || self.broken(Mutation::NoSync) {
+            let skipped = self.sequence.is_multiple_of(2) && self.broken(Mutation::OvertakeSync);
+            if skipped || self.broken(Mutation::SkipSync) {
                 return Ok(());
             }
         }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::config::Config;
 use super::core::Settings;
 use super::directory;
+use super::disk::Disk;
 use super::partition::{Partition, lock};
 use super::prepare;
 use super::queue::{Job, Queue};
@@ -57,7 +58,8 @@ impl EmbeddedLog {
         };
         let append_bytes = settings.append_bytes;
         let now = Timestamp::from_millis(clock.unix_ms());
-        let core = recover::open(Arc::new(directory.disk), directory.log_id, settings, now)?;
+        let disk: Arc<dyn Disk> = Arc::new(directory.disk);
+        let core = recover::open(&disk, directory.log_id, settings, now)?;
         let shared = Arc::clone(&core.shared);
         if let Some(notice) = directory.notice {
             shared.notice(notice);

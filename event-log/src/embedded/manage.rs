@@ -266,8 +266,7 @@ impl Core {
         if let Some(prepared) = self.prepared.take() {
             self.remove_segment_file(prepared.number).map_err(Failure::Fatal)?;
         }
-        let (segment, at) =
-            self.write_own(flags::CHECKPOINT, Room::Reserve, now, |core, batch| core.state_all(batch))?;
+        let (segment, at) = self.write_own(flags::CHECKPOINT, Room::Reserve, now, Self::state_all)?;
         if let Some(active) = &mut self.active {
             active.checkpoint = at;
         }

@@ -52,29 +52,29 @@ impl Found {
 
 /// Opens the log on `disk`: finds what is there, cuts a torn end, and starts a new segment.
 pub(super) fn open(
-    disk: Arc<dyn Disk>,
+    disk: &Arc<dyn Disk>,
     log_id: u64,
     settings: Settings,
     now: Timestamp,
 ) -> Result<Core, LogError> {
-    let mut found = find(&*disk, log_id, &settings)?;
-    let closed = closing::read(&*disk, log_id).map_err(io_error("read", "closed"))?;
+    let mut found = find(&**disk, log_id, &settings)?;
+    let closed = closing::read(&**disk, log_id).map_err(io_error("read", "closed"))?;
     let unused: Vec<u64> = found.iter().filter(|found| !found.is_used()).map(|found| found.number).collect();
     let next_segment = found.last().map_or(1, |last| last.number + 1);
     found.retain(Found::is_used);
-    judge_end(&*disk, &mut found, closed)?;
+    judge_end(&**disk, &mut found, closed)?;
     // A torn first batch leaves nothing.
     let emptied = found.iter().filter(|found| !found.is_used()).map(|found| found.number);
     let unused: Vec<u64> = unused.into_iter().chain(emptied).collect();
     found.retain(Found::is_used);
     let (state, checkpointed) = replay(&found)?;
     let recovered = state.records;
-    let mut core = assemble(Arc::clone(&disk), log_id, settings, found, state, next_segment, checkpointed)?;
+    let mut core = assemble(Arc::clone(disk), log_id, settings, found, state, next_segment, checkpointed)?;
     Counters::add(&core.shared.counters.recovered_records, recovered);
     if closed.is_none() {
         seal_last(&mut core, now)?;
     }
-    closing::remove(&*disk).map_err(io_error("remove", "closed"))?;
+    closing::remove(&**disk).map_err(io_error("remove", "closed"))?;
     start(&mut core, &unused, now)?;
     Ok(core)
 }
@@ -89,7 +89,7 @@ fn find(disk: &dyn Disk, log_id: u64, settings: &Settings) -> Result<Vec<Found>,
 #[cfg_attr(not(test), expect(unused_variables, reason = "only mutations need the settings"))]
 fn seed_of(log_id: u64, number: u64, settings: &Settings) -> Seed {
     #[cfg(test)]
-    if settings.mutation == Some(core::Mutation::NoSeed) {
+    if settings.mutation == Some(core::Mutation::ShareSeed) {
         return Seed::broken();
     }
     Seed::new(log_id, number)
@@ -175,24 +175,36 @@ fn cut_torn_end(disk: &dyn Disk, found: &mut Found) -> Result<(), LogError> {
     // Blocks lost right before a torn batch belong to it or to its predecessor; the header proves the predecessor's sync.
     let from = found.scan.end();
     let junk = junk(found, from).map_err(io_error("read", segment::file_name(found.number)))?;
-    if torn.is_none() && junk.is_empty() {
-        return Ok(());
+    if torn.is_some() || !junk.is_empty() {
+        found.quarantined = keep_torn_end(disk, found.number, from, &junk)?;
     }
-    let name = format!("{QUARANTINE}/{:016}-{from}.tail", found.number);
+    // Durably, before anything is written further on: else the next start would find it before a valid batch.
+    found
+        .file
+        .truncate(from)
+        .and_then(|()| found.file.sync())
+        .map_err(io_error("cut", segment::file_name(found.number)))
+}
+
+/// Keeps the bytes of a torn batch for people; whether there was space for them.
+fn keep_torn_end(disk: &dyn Disk, number: u64, from: u64, junk: &[u8]) -> Result<bool, LogError> {
+    let name = format!("{QUARANTINE}/{number:016}-{from}.tail");
     let kept = (|| {
         disk.remove(&name)?;
         let file = disk.create(&name)?;
-        file.write_at(&junk, 0)?;
+        file.write_at(junk, 0)?;
         file.sync()?;
         disk.sync_folder(QUARANTINE)
     })();
     match kept {
-        Ok(()) => found.quarantined = true,
-        // No space to keep it: it was never acknowledged.
-        Err(error) if super::disk::is_full(&error) => disk.remove(&name).map_err(io_error("remove", name))?,
-        Err(error) => return Err(io_error("write", name)(error)),
+        Ok(()) => Ok(true),
+        // It was never acknowledged.
+        Err(error) if super::disk::is_full(&error) => {
+            disk.remove(&name).map_err(io_error("remove", name))?;
+            Ok(false)
+        }
+        Err(error) => Err(io_error("write", name)(error)),
     }
-    Ok(())
 }
 
 /// What lies behind `from`, up to the last byte that is not zero.
@@ -339,8 +351,11 @@ fn assemble(
     })
 }
 
-fn report(shared: &Shared, notes: Vec<(Vec<(u64, &'static str)>, bool, Arc<Segment>)>) {
-    for (damage, quarantined, segment) in notes {
+/// What was found in a segment: damage, and whether a torn tail was cut off.
+type Finding = (Vec<(u64, &'static str)>, bool, Arc<Segment>);
+
+fn report(shared: &Shared, findings: Vec<Finding>) {
+    for (damage, quarantined, segment) in findings {
         for (at, what) in damage {
             shared.damaged(&segment, at, what);
         }
@@ -423,8 +438,8 @@ fn place(partition: &Partition, run: &Run, segment: u64, segments: &mut BTreeMap
     bytes
 }
 
-/// Gives the last segment, if a crash left it open, its end and its footer. Whatever lies behind the end goes first and
-/// durably, so that it can never be mistaken for a part of what is written there now.
+/// Gives the last segment, if a crash left it open, its footer. What lay behind its end is gone already and durably, so that
+/// it can never be mistaken for a part of what is written there now.
 fn seal_last(core: &mut Core, now: Timestamp) -> Result<(), LogError> {
     let Some((number, sealed)) = core.sealed.iter_mut().next_back() else { return Ok(()) };
     let (segment, end) = (Arc::clone(&sealed.segment), sealed.size);
@@ -432,7 +447,6 @@ fn seal_last(core: &mut Core, now: Timestamp) -> Result<(), LogError> {
         return Ok(());
     }
     let name = segment::file_name(*number);
-    segment.file.truncate(end).and_then(|()| segment.file.sync()).map_err(io_error("cut", &name))?;
     if segment.is_damaged() {
         // Without a footer it is scanned, and reported, every time.
         return Ok(());
