@@ -14,6 +14,7 @@ use pelton_resources::contracts::Outcome;
 use super::action::{Action, AttemptId, FetchId, ResolveId, SaveId, SweepId, Turn};
 use super::body::BodyBudget;
 use super::counters::TriggerCounters;
+use super::lane::Sizes;
 use super::partition::Partition;
 use super::registry::bounds_of;
 use super::shared::{Shared, Timer};
@@ -78,8 +79,8 @@ pub(crate) struct RowError {
 /// The core of one broker.
 #[derive(Debug)]
 pub(crate) struct BrokerCore {
-    shared: Shared,
-    partitions: BTreeMap<PartitionNumber, Partition>,
+    pub(super) shared: Shared,
+    pub(super) partitions: BTreeMap<PartitionNumber, Partition>,
     /// Partitions that have something to do before the present input is done with.
     busy: Vec<PartitionNumber>,
     /// The wake-up that the shell was asked for last.
@@ -89,7 +90,12 @@ pub(crate) struct BrokerCore {
 impl BrokerCore {
     /// A core without partitions, for the triggers of `table`.
     pub(crate) fn new(config: CoreConfig, table: Arc<TriggerTable>) -> Self {
-        let mut shared = Shared::new(config);
+        Self::with_sizes(config, Sizes::default(), table)
+    }
+
+    /// The same with other sizes.
+    pub(super) fn with_sizes(config: CoreConfig, sizes: Sizes, table: Arc<TriggerTable>) -> Self {
+        let mut shared = Shared::new(config, sizes);
         shared.set_table(table);
         Self { shared, partitions: BTreeMap::new(), busy: Vec::new(), wake_at: None }
     }
@@ -195,7 +201,7 @@ impl BrokerCore {
     }
 
     /// What [`Resolve`](Action::Resolve) brought.
-    pub(crate) fn resolved(&mut self, resolve: &ResolveId, offset: Offset, turn: &mut Turn<'_>) {
+    pub(crate) fn resolved(&mut self, resolve: ResolveId, offset: Offset, turn: &mut Turn<'_>) {
         self.input(resolve.partition, turn, |partition, shared, turn| {
             partition.resolved(resolve, offset, shared, turn);
         });

@@ -306,7 +306,7 @@ impl Partition {
         let moves = source == Source::Events
             && wait > shared.config.wait_in_place_max
             && !lane.stays_in_place()
-            && lane.retries.len() < limits::RETRIES_OPEN_MAX;
+            && lane.has_room_in_retry();
         if moves {
             let place = self.origin_of(&ended);
             let record =

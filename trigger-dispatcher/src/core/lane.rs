@@ -18,10 +18,35 @@ use crate::limits;
 /// The chain that all events of an ordered lane are in.
 const ONE_CHAIN: u64 = 0;
 
+/// How much a lane may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// Open events, unless the lane is ordered.
+    pub window: usize,
+    /// Open events of an ordered lane.
+    pub window_ordered: usize,
+    /// Open entries of the retry topic.
+    pub retries_open_max: usize,
+    /// Events that wait for the dead letter sink.
+    pub sink_pending_max: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            window: limits::WINDOW,
+            window_ordered: limits::WINDOW_ORDERED,
+            retries_open_max: limits::RETRIES_OPEN_MAX,
+            sink_pending_max: limits::SINK_PENDING_MAX,
+        }
+    }
+}
+
 /// What one trigger, or one replay for it, owes in one partition.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub key: LaneKey,
+    sizes: Sizes,
     order: Order,
     /// Everything before it has been considered; `None`: it follows the head.
     pub next: Option<Offset>,
@@ -129,9 +154,10 @@ pub(super) enum Choice {
 
 impl Lane {
     /// A lane that follows the head.
-    pub(super) fn new(key: LaneKey, order: Order, concurrency_max: u32) -> Self {
+    pub(super) fn new(key: LaneKey, order: Order, sizes: Sizes, concurrency_max: u32) -> Self {
         Self {
             key,
+            sizes,
             order,
             next: None,
             considered: 0,
@@ -174,16 +200,19 @@ impl Lane {
     /// Events it may hold.
     pub(super) fn window(&self) -> usize {
         match self.order {
-            Order::Ordered => limits::WINDOW_ORDERED,
-            Order::Unordered | Order::Keyed => limits::WINDOW,
+            Order::Ordered => self.sizes.window_ordered,
+            Order::Unordered | Order::Keyed => self.sizes.window,
         }
+    }
+
+    /// Whether one more delivery may move to the retry topic.
+    pub(super) fn has_room_in_retry(&self) -> bool {
+        self.retries.len() < self.sizes.retries_open_max
     }
 
     /// Whether it may take one more event.
     pub(super) fn has_room(&self) -> bool {
-        self.reposition.is_none()
-            && self.events.len() < self.window()
-            && self.retries.len() < limits::RETRIES_OPEN_MAX
+        self.reposition.is_none() && self.events.len() < self.window() && self.has_room_in_retry()
     }
 
     /// Whether a sweep is worth while for it.
@@ -471,7 +500,7 @@ impl Lane {
     fn next_ready(&self) -> Option<Due> {
         let closed = self.health.is_probing()
             || self.used[0] >= self.health.limit()
-            || self.sink_pending >= limits::SINK_PENDING_MAX;
+            || self.sink_pending >= self.sizes.sink_pending_max;
         let offset = self.ready.front().filter(|_| !closed)?;
         Some((Timestamp::EPOCH, Source::Events, *offset))
     }

@@ -22,6 +22,8 @@ mod replay;
 mod retry_book;
 mod save;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod sweep;
 
 pub(crate) use action::{

@@ -49,9 +49,6 @@ pub(super) struct Partition {
     pub relieved_at: Timestamp,
     /// Saved rows of the retry topic, until it is read up to its end.
     pub loaded_retries: HashMap<TriggerId, LoadedRetries>,
-    /// Every end that became durable, for the account book of the simulation.
-    #[cfg(test)]
-    pub ledger: Vec<(LaneKey, Offset, super::open::End)>,
 }
 
 /// What is durable about a trigger in a partition, beside its lane.
@@ -127,8 +124,6 @@ impl Partition {
             saver: Saver::new(events.head, retry.head),
             relieved_at: Timestamp::EPOCH,
             loaded_retries: HashMap::new(),
-            #[cfg(test)]
-            ledger: Vec::new(),
         };
         for (name, row) in &events.lanes {
             let damaged = |reason| RowError { row: name.clone(), reason };
@@ -196,6 +191,13 @@ impl Partition {
     /// The lane `key`, made if it is not there. A lane that is made anew follows the head.
     pub(super) fn lane(&mut self, key: LaneKey, shared: &Shared) -> &mut Lane {
         lane_of(&mut self.lanes, &self.registered, key, shared)
+    }
+
+    /// All lanes, in an order that does not change from run to run.
+    pub(super) fn lane_keys(&self) -> Vec<LaneKey> {
+        let mut keys: Vec<_> = self.lanes.keys().copied().collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Starts reading: the retry topic first, the events once that is known.
@@ -285,7 +287,7 @@ impl Partition {
 
     /// Gives back what is under way: it counts as not sent.
     pub(super) fn give_back(&mut self, shared: &mut Shared, turn: &mut Turn<'_>) {
-        let keys: Vec<_> = self.lanes.keys().copied().collect();
+        let keys = self.lane_keys();
         for key in keys {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             for source in [super::Source::Events, super::Source::Retry] {
@@ -313,7 +315,7 @@ impl Partition {
                 shared.trigger(*id).counters.unregistered.fetch_sub(1, Relaxed);
             }
         }
-        let keys: Vec<_> = self.lanes.keys().copied().collect();
+        let keys = self.lane_keys();
         for key in keys {
             self.remove_lane(key, shared);
         }
@@ -343,7 +345,7 @@ pub(super) fn lane_of<'a>(
 ) -> &'a mut Lane {
     lanes.entry(key).or_insert_with(|| {
         let order = shared.trigger(key.trigger).order();
-        let mut lane = Box::new(Lane::new(key, order, shared.config.lane_concurrency_max));
+        let mut lane = Box::new(Lane::new(key, order, shared.sizes, shared.config.lane_concurrency_max));
         let registered = registered.get(&key.trigger).filter(|_| key.replay.is_none());
         lane.saving.dirty = registered.is_some_and(|registered| registered.dirty);
         lane

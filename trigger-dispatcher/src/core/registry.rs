@@ -103,7 +103,7 @@ impl Partition {
         if changes.is_empty() {
             return;
         }
-        let keys: Vec<_> = self.lanes.keys().copied().collect();
+        let keys = self.lane_keys();
         for key in keys {
             let order = shared.trigger(key.trigger).order();
             if let Some(lane) = self.lanes.get_mut(&key)
@@ -256,15 +256,16 @@ impl Partition {
     /// The offset that a start by time asked for.
     pub(super) fn resolved(
         &mut self,
-        id: &ResolveId,
+        id: ResolveId,
         offset: Offset,
         shared: &mut Shared,
         turn: &mut Turn<'_>,
     ) {
-        let key = LaneKey { trigger: shared.intern(&id.trigger), replay: None };
+        let ResolveId { trigger, sequence, .. } = id;
+        let key = LaneKey { trigger: shared.intern(&trigger), replay: None };
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let Some(reposition) = &mut lane.reposition else { return };
-        if reposition.sequence == id.sequence {
+        if reposition.sequence == sequence {
             reposition.target = Some(offset);
             self.settle_position(key, shared, turn);
         }
@@ -308,7 +309,7 @@ impl Partition {
 
     /// What needs no hurry.
     pub(super) fn housekeeping(&mut self, shared: &mut Shared, turn: &mut Turn<'_>) {
-        let keys: Vec<_> = self.lanes.keys().copied().collect();
+        let keys = self.lane_keys();
         for key in keys {
             self.queue_sweep(key);
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
@@ -337,7 +338,8 @@ impl Partition {
         if self.stopping || turn.now.since(deleted_at) < limits::DELETED_TRIGGER_KEPT {
             return;
         }
-        let keys: Vec<_> = self.lanes.keys().filter(|key| key.trigger == id).copied().collect();
+        let mut keys = self.lane_keys();
+        keys.retain(|key| key.trigger == id);
         let mut left = false;
         for key in &keys {
             let still = self.lanes.get(key).is_some_and(|lane| lane.is_still());

@@ -131,15 +131,16 @@ impl Partition {
     /// The retry topic is known up to its end: lanes may start.
     pub(super) fn become_ready(&mut self, shared: &mut Shared, turn: &mut Turn<'_>) {
         self.ready = true;
-        for (trigger, loaded) in std::mem::take(&mut self.loaded_retries) {
+        let mut loaded: Vec<_> = std::mem::take(&mut self.loaded_retries).into_iter().collect();
+        loaded.sort_unstable_by_key(|(trigger, _)| *trigger);
+        for (trigger, loaded) in loaded {
             let expired = loaded.opens.len() as u64;
             if expired > 0 {
                 shared.trigger(trigger).counters.expired.fetch_add(expired, Relaxed);
             }
             self.mark_retry_dirty(LaneKey { trigger, replay: None }, turn.now);
         }
-        let keys: Vec<_> = self.lanes.keys().copied().collect();
-        for key in keys {
+        for key in self.lane_keys() {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             if lane.supersede_by_retries() {
                 self.mark_dirty(key, turn.now);

@@ -450,12 +450,12 @@ impl Partition {
             if key.replay.is_some() {
                 lane.saving.retry_saving_from = None;
             }
-            let counters = &shared.trigger(key.trigger).counters;
+            let counters = &shared.triggers[key.trigger.0 as usize].counters;
             #[cfg(test)]
-            let ledger = &mut self.ledger;
+            let ledger = &mut shared.ledger;
             lane.events.forget_saved(save.id, |open, end| {
                 #[cfg(test)]
-                ledger.push((key, open.origin, end));
+                ledger.push((self.number, key, open.origin, end));
                 count_end(counters, open, end);
             });
             self.after_save(key, shared, turn);
@@ -463,13 +463,13 @@ impl Partition {
         for key in save.retry_lanes {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             lane.saving.retry_saving_from = None;
-            let counters = &shared.trigger(key.trigger).counters;
+            let counters = &shared.triggers[key.trigger.0 as usize].counters;
             let by_origin = &mut lane.by_origin;
             #[cfg(test)]
-            let ledger = &mut self.ledger;
+            let ledger = &mut shared.ledger;
             lane.retries.forget_saved(save.id, |open, end| {
                 #[cfg(test)]
-                ledger.push((key, open.origin, end));
+                ledger.push((self.number, key, open.origin, end));
                 if by_origin.get(&open.origin) == Some(&open.offset) {
                     by_origin.remove(&open.origin);
                 }

@@ -14,12 +14,14 @@ use super::action::{LaneKey, Target, TriggerId, Turn};
 use super::broker::CoreConfig;
 use super::counters::TriggerCounters;
 use super::gate::{Closed, Gate};
+use super::lane::Sizes;
 use crate::select::TriggerTable;
 
 /// What all partitions of a broker share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub config: CoreConfig,
+    pub sizes: Sizes,
     pub table: Arc<TriggerTable>,
     /// The id of each trigger of the table, by its number there.
     pub ids: Vec<TriggerId>,
@@ -34,6 +36,9 @@ pub(super) struct Shared {
     pub admission_waiting: VecDeque<(Partition, LaneKey)>,
     pub random: fastrand::Rng,
     sequence: u64,
+    /// Every end that became durable, for the account book of the simulation.
+    #[cfg(test)]
+    pub ledger: Vec<(Partition, LaneKey, pelton_event_log::Offset, super::open::End)>,
 }
 
 /// What is known about one trigger.
@@ -65,10 +70,11 @@ impl TriggerState {
 }
 
 impl Shared {
-    pub(super) fn new(config: CoreConfig) -> Self {
+    pub(super) fn new(config: CoreConfig, sizes: Sizes) -> Self {
         let random = fastrand::Rng::with_seed(config.seed);
         Self {
             config,
+            sizes,
             table: Arc::default(),
             ids: Vec::new(),
             names: HashMap::new(),
@@ -79,6 +85,8 @@ impl Shared {
             admission_waiting: VecDeque::new(),
             random,
             sequence: 0,
+            #[cfg(test)]
+            ledger: Vec::new(),
         }
     }
 

@@ -1,0 +1,45 @@
+//! The core under random faults in virtual time, with an account book of every event.
+//!
+//! Each seed makes a world: triggers with policies and orders, subscribers and dead letter sinks that work, fail, overload,
+//! hang and reply, a log with saved progress, crashes that throw away everything that is not saved, edits of triggers, replays.
+//! The book checks at every step what must never happen, and at the end that every event has its end.
+//!
+//! `PELTON_SEEDS` says how many seeds, `PELTON_SEED` runs a single one and tells its story.
+
+mod book;
+mod log;
+mod people;
+mod world;
+
+use world::{Plan, World};
+
+const SEEDS_DEFAULT: u64 = 2_000;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+fn run(seed: u64, plan: Plan) {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| World::new(seed, plan).run()));
+    if let Err(panic) = caught {
+        eprint_seed(seed);
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the failing seed is what one needs to know")]
+fn eprint_seed(seed: u64) {
+    eprintln!("the simulation failed with PELTON_SEED={seed}");
+}
+
+#[test]
+fn every_event_has_exactly_one_end() {
+    if let Some(seed) = number("PELTON_SEED") {
+        run(seed, Plan { tell: true, ..Plan::of(seed) });
+        return;
+    }
+    let first = number("PELTON_FIRST_SEED").unwrap_or(0);
+    for seed in first..first + number("PELTON_SEEDS").unwrap_or(SEEDS_DEFAULT) {
+        run(seed, Plan::of(seed));
+    }
+}
