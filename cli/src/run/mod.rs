@@ -1,10 +1,18 @@
-//! `pelton run`: settings, then the parts in the order of an event's way, then the wait for the end.
+//! `pelton run`: settings, then the parts in the order in which they need each other, then the wait for the end.
 
+mod ingress;
+mod log_metrics;
+mod parts;
+mod ready;
+mod services;
 mod settings;
 
 use std::path::PathBuf;
 
 use clap::Args;
+use pelton_runtime::config::Effective;
+use pelton_runtime::drain::{StopSignals, Stopped, drain};
+use pelton_runtime::telemetry::init_logs;
 
 use crate::failure::Failure;
 pub(crate) use settings::SettingArguments;
@@ -32,7 +40,8 @@ pub(crate) fn single_role(role: &str) -> Failure {
     Failure::usage(
         Some("PEL-1706"),
         format!(
-            "`pelton {role}` needs Kafka as the log, which this version does not have; `pelton run` runs all roles in one process"
+            "`pelton {role}` needs the kafka engine (--kafka), which this version does not have; \
+             `pelton run` runs all roles in one process"
         ),
     )
 }
@@ -42,6 +51,47 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.kafka.is_some() {
         return Err(single_role("run --kafka"));
     }
-    let _ = (effective, &arguments.resources);
-    Err(Failure::failed(None, "not wired yet"))
+    init_logs(&effective.config.log_output)
+        .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| could_not_start(format!("threads cannot be started: {error}")))?;
+    runtime.block_on(serve(arguments, &effective))
+}
+
+fn could_not_start(what: String) -> Failure {
+    Failure::failed(Some("PEL-1711"), what)
+}
+
+async fn serve(arguments: &Arguments, effective: &Effective) -> Result<(), Failure> {
+    let mut signals = StopSignals::install()
+        .map_err(|error| could_not_start(format!("signals cannot be received: {error}")))?;
+    let (trigger, drain) = drain();
+    let mut running = parts::start(&arguments.resources, &effective.config, drain).await?;
+    let died = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping; a second signal stops at once");
+            None
+        }
+        part = running.ended() => Some(part),
+    };
+    let stopped =
+        trigger.stop(effective.config.shutdown.grace.get(), async { _ = signals.next().await }).await;
+    running.close().await;
+    match (died, stopped) {
+        (Some(part), _) => {
+            Err(Failure::failed(Some("PEL-1713"), format!("{part} ended by a defect; Pelton stops")))
+        }
+        (None, Stopped::Clean) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        (None, Stopped::GraceOver { .. }) => Err(Failure::failed(
+            Some("PEL-1712"),
+            "stopped at the end of the grace period, before everything was finished",
+        )),
+        (None, Stopped::Forced { .. }) => Err(Failure::failed(
+            Some("PEL-1712"),
+            "stopped at once by a second signal, before everything was finished",
+        )),
+    }
 }

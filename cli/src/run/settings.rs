@@ -1,9 +1,11 @@
-//! The settings: flags as the last of the configuration's layers.
+//! The settings: flags as the last of the configuration's layers, and what each part gets of them.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use pelton_runtime::config::{self, Effective, Flag};
+use pelton_event_log::embedded;
+use pelton_resources::{BackoffPolicy, Defaults, DeliveryPolicy, OnFull, RetentionPolicy};
+use pelton_runtime::config::{self, Config, Effective, Flag};
 
 use crate::failure::Failure;
 
@@ -38,10 +40,8 @@ impl SettingArguments {
         // A flag that does nothing would be worse than none.
         for (flag, value) in [("--gateway", &self.gateway), ("--event-bridge", &self.event_bridge)] {
             if value.is_some() {
-                return Err(Failure::usage(
-                    Some("PEL-1710"),
-                    format!("{flag}: this version does not serve that listener"),
-                ));
+                let text = format!("{flag}: this version does not serve that listener");
+                return Err(Failure::usage(Some("PEL-1710"), text));
             }
         }
         Ok(effective)
@@ -57,5 +57,99 @@ impl SettingArguments {
             value.clone().map(|value| Flag { key, name, value })
         };
         flags.into_iter().filter_map(given).collect()
+    }
+}
+
+/// The embedded log.
+pub(super) fn log(config: &Config) -> embedded::Config {
+    let mut log = embedded::Config::new(config.data.dir.join("log"));
+    log.segment_bytes = config.log.segment_size.bytes();
+    log.tail_cache_bytes = config.log.tail_cache.as_usize();
+    log.queue_bytes = config.log.queue_size.as_usize();
+    log
+}
+
+/// What holds where no resource says anything.
+pub(super) fn defaults(config: &Config) -> Defaults {
+    let (delivery, log) = (&config.delivery, &config.log);
+    Defaults {
+        delivery: DeliveryPolicy {
+            retry: delivery.retry,
+            backoff_policy: match delivery.backoff_policy {
+                config::BackoffPolicy::Linear => BackoffPolicy::Linear,
+                config::BackoffPolicy::Exponential => BackoffPolicy::Exponential,
+            },
+            backoff_delay: delivery.backoff_delay.get(),
+            backoff_max: delivery.backoff_max.get(),
+            retry_after_max: delivery.retry_after_max.get(),
+            timeout: delivery.timeout.get(),
+            ..DeliveryPolicy::default()
+        },
+        partitions: log.default_partitions,
+        retention: RetentionPolicy {
+            age: log.retention_age.get(),
+            dead_letter_age: log.dead_letter_age.get(),
+            bytes: log.retention_size.bytes(),
+            on_full: match log.on_full {
+                config::OnFull::Refuse => OnFull::Refuse,
+                config::OnFull::Expire => OnFull::Expire,
+            },
+        },
+    }
+}
+
+/// The ingress.
+pub(super) fn ingress(config: &Config) -> pelton_broker::Config {
+    let ingress = &config.ingress;
+    let share = |percent: u8| ingress.in_flight.bytes() / 100 * u64::from(percent);
+    pelton_broker::Config {
+        body_bytes_max: ingress.body_limit.bytes(),
+        batch_bytes_max: ingress.batch_limit.bytes(),
+        batch_events_max: ingress.batch_events as usize,
+        body_timeout: ingress.body_timeout.get(),
+        in_flight_bytes: ingress.in_flight.bytes(),
+        broker_in_flight_bytes: share(ingress.broker_share),
+        client_in_flight_bytes: share(ingress.client_share),
+        decode_percent: ingress.decode_percent,
+    }
+}
+
+/// The dispatcher.
+pub(super) fn dispatcher(config: &Config) -> pelton_trigger_dispatcher::Config {
+    pelton_trigger_dispatcher::Config {
+        deliveries_in_flight: config.dispatch.max_in_flight,
+        body_budget_bytes: config.dispatch.body_budget.as_usize(),
+        wait_in_place_max: config.dispatch.durable_retry_after.get(),
+        stop_grace: config.shutdown.grace.get(),
+        ..pelton_trigger_dispatcher::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_settings_are_those_of_the_parts() {
+        let config = Config::default();
+        assert_eq!(defaults(&config), Defaults::default());
+        assert_eq!(ingress(&config).body_bytes_max, pelton_broker::limits::BODY_BYTES_MAX);
+        assert_eq!(ingress(&config).batch_bytes_max, pelton_broker::limits::BATCH_BYTES_MAX);
+        assert_eq!(ingress(&config).batch_events_max, pelton_broker::limits::BATCH_EVENTS_MAX);
+        assert_eq!(ingress(&config).body_timeout, pelton_broker::limits::BODY_TIMEOUT);
+        assert_eq!(ingress(&config).in_flight_bytes, pelton_broker::limits::IN_FLIGHT_BYTES);
+    }
+
+    #[test]
+    fn a_listener_that_is_not_served_is_refused() {
+        let arguments = SettingArguments {
+            config: None,
+            data: None,
+            ingress: None,
+            admin: None,
+            gateway: Some("127.0.0.1:0".to_owned()),
+            event_bridge: None,
+        };
+        assert!(arguments.load().unwrap_err().to_string().contains("--gateway"));
     }
 }

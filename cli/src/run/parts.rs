@@ -1,0 +1,179 @@
+//! The parts of a Pelton and how they hang together.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use hyper_util::service::TowerToHyperService;
+use pelton_broker::Ingress;
+use pelton_control::admin::{AdminConfig, AdminParts, router};
+use pelton_control::{FolderConfig, FolderStore, Topics, TopicsConfig};
+use pelton_event_log::{EmbeddedLog, EventLog};
+use pelton_resources::Snapshot;
+use pelton_runtime::client::{Client, ClientOptions, SystemResolver};
+use pelton_runtime::clock::Clock;
+use pelton_runtime::config::{Config, TlsFiles};
+use pelton_runtime::drain::Drain;
+use pelton_runtime::listen::{BoundListener, ListenOptions, Listener};
+use pelton_runtime::telemetry::Metrics;
+use pelton_trigger_dispatcher::{BrokerSender, Dispatcher, HttpSender, Senders};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::ingress::Connection;
+use super::log_metrics::LogCollector;
+use super::services::NoServices;
+use super::{could_not_start, ready, settings};
+use crate::failure::Failure;
+
+/// Everything that runs.
+pub(super) struct Running {
+    log: Arc<dyn EventLog>,
+    tasks: JoinSet<&'static str>,
+}
+
+impl Running {
+    /// Ends when a part ends although nobody told it to: by a defect. Names it.
+    pub(super) async fn ended(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Ok(part)) => part.to_owned(),
+            Some(Err(error)) => error.to_string(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Closes the log, after the parts: the next start then knows that nothing was cut off.
+    pub(super) async fn close(mut self) {
+        self.tasks.abort_all();
+        if let Err(error) = self.log.close().await {
+            tracing::error!(code = error.code(), %error, "the log could not be closed cleanly; the next start recovers it");
+        }
+    }
+}
+
+/// The listeners, held before anything runs.
+struct Listeners {
+    ingress: BoundListener,
+    admin: BoundListener,
+}
+
+/// Starts every part. What fails here leaves nothing running.
+pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Result<Running, Failure> {
+    let clock = Clock::system();
+    let metrics = Metrics::new().map_err(|error| could_not_start(format!("metrics: {error}")))?;
+    let store = FolderStore::open(FolderConfig {
+        dir: resources.to_owned(),
+        data_dir: config.data.dir.clone(),
+        defaults: settings::defaults(config),
+    })
+    .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
+    let log = open_log(config, &clock, &metrics).await?;
+    let listeners = bind(config)?;
+    let (listening_ingress, listening_admin) =
+        (listeners.ingress.local_address(), listeners.admin.local_address());
+
+    let folder = store.handle();
+    let topics = TopicsConfig::new(config.data.dir.clone());
+    let topics = Topics::start(topics, log.clone(), clock.clone(), folder.snapshots()).await;
+    let (snapshots, in_force) = (topics.snapshots(), topics.in_force());
+
+    let (ingress, ingress_handle) = Ingress::new(
+        settings::ingress(config),
+        log.clone(),
+        snapshots.clone(),
+        clock.clone(),
+        metrics.registry(),
+    )
+    .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
+    let (dispatcher, dispatcher_handle) = dispatcher(config, &log, &snapshots, &clock, &metrics)?;
+    let admin = router(
+        AdminConfig {
+            address: listening_admin,
+            token: config.admin.token.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            listeners: vec![("ingress", listening_ingress), ("admin", listening_admin)],
+        },
+        AdminParts {
+            snapshots,
+            writer: Arc::new(folder.writer(in_force)),
+            statuses: vec![Arc::new(ingress_handle.clone()), Arc::new(dispatcher_handle), Arc::new(folder)],
+            log: log.clone(),
+            clock,
+            ready: ready::check(log.clone(), ingress_handle.clone()),
+            metrics,
+            drain: drain.clone(),
+        },
+    );
+
+    let mut tasks = JoinSet::new();
+    let mut part = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tasks.spawn(async move {
+            task.await;
+            name
+        });
+    };
+    part("the folder of resources", Box::pin(store.run(drain.clone())));
+    part("the topics", Box::pin(topics.run(drain.clone())));
+    part("the ingress", Box::pin(ingress.run(drain.clone())));
+    part("the dispatcher", Box::pin(dispatcher.run(drain.clone())));
+    let connection = move |peer| Connection::new(&ingress_handle, peer);
+    part("the ingress listener", Box::pin(listeners.ingress.serve_each(connection, drain.clone())));
+    part("the admin listener", Box::pin(listeners.admin.serve(TowerToHyperService::new(admin), drain)));
+    Ok(Running { log, tasks })
+}
+
+async fn open_log(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Arc<dyn EventLog>, Failure> {
+    let (settings, clock) = (settings::log(config), clock.clone());
+    let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(settings, clock))
+        .await
+        .map_err(|error| could_not_start(format!("the log: {error}")))?
+        .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
+    let log = Arc::new(log);
+    for notice in log.status().notices {
+        tracing::warn!(notice, "the log was recovered");
+    }
+    LogCollector::new(log.clone())
+        .and_then(|collector| metrics.register(collector))
+        .map_err(|error| could_not_start(format!("metrics of the log: {error}")))?;
+    Ok(log)
+}
+
+fn bind(config: &Config) -> Result<Listeners, Failure> {
+    let bind = |name: &'static str, address: SocketAddr, tls: &TlsFiles| {
+        let listener = Listener::bind(name, address, tls, ListenOptions::from(&config.ingress))
+            .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
+        tracing::info!(listener = name, address = %listener.local_address(), tls = listener.is_tls(), "listening");
+        Ok::<_, Failure>(listener)
+    };
+    Ok(Listeners {
+        ingress: bind("ingress", config.listen.ingress, &config.tls.ingress)?,
+        admin: bind("admin", config.listen.admin, &config.tls.admin)?,
+    })
+}
+
+fn dispatcher(
+    config: &Config,
+    log: &Arc<dyn EventLog>,
+    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<(Dispatcher, pelton_trigger_dispatcher::Handle), Failure> {
+    let trusted = config.egress.extra_ca_certificates.as_deref();
+    let client = Client::new(&ClientOptions::from_config(config), SystemResolver, trusted)
+        .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
+    let reply_bytes_max = config.dispatch.response_limit.as_usize();
+    let senders = Senders {
+        http: Arc::new(HttpSender::new(client, clock.clone(), reply_bytes_max)),
+        broker: Arc::new(BrokerSender::new(log.clone(), snapshots.clone(), clock.clone())),
+    };
+    Dispatcher::new(
+        settings::dispatcher(config),
+        log.clone(),
+        snapshots.clone(),
+        senders,
+        Arc::new(NoServices),
+        clock.clone(),
+        metrics.registry(),
+    )
+    .map_err(|error| could_not_start(error.to_string()))
+}
