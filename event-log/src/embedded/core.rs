@@ -448,7 +448,6 @@ pub(super) fn write_footer(
     footer.frame(Kind::Extents, |out| out.extend_from_slice(&extents));
     let sealed = footer.seal(segment.seed, segment.number, sequence, flags::FOOTER, now.as_millis());
     let mut bytes = sealed.to_vec();
-    bytes.resize(bytes.len() + BLOCK as usize - format::TRAILER, 0);
     bytes.extend_from_slice(&format::encode_trailer(segment.seed, segment.number, at));
     segment.file.write_at(&bytes, at)?;
     segment.file.sync()?;

@@ -16,8 +16,8 @@ pub(super) const RECORD_OVERHEAD: usize = FRAME_PREFIX + 24;
 const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"PbT1");
 const SEGMENT_MAGIC: [u8; 8] = *b"PELTSEG\0";
 const TRAILER_MAGIC: u32 = u32::from_le_bytes(*b"PfT1");
-/// Bytes of the trailer at the very end of a sealed segment.
-pub(super) const TRAILER: usize = 24;
+/// Bytes of the trailer that are not zero: the last ones of a sealed segment.
+const TRAILER: usize = 24;
 
 /// Marks of a batch.
 pub(super) mod flags {
@@ -344,23 +344,25 @@ pub(super) fn walk<'a>(
     whole && count == header.count && padding.is_some_and(|padding| padding.iter().all(|byte| *byte == 0))
 }
 
-/// The very end of a sealed segment: where its footer starts.
-pub(super) fn encode_trailer(seed: Seed, segment: u64, footer_at: u64) -> [u8; TRAILER] {
-    let mut trailer = [0; TRAILER];
+/// The last block of a sealed segment: where its footer starts.
+pub(super) fn encode_trailer(seed: Seed, segment: u64, footer_at: u64) -> [u8; BLOCK as usize] {
+    let mut block = [0; BLOCK as usize];
+    let trailer = &mut block[BLOCK as usize - TRAILER..];
     trailer[8..16].copy_from_slice(&segment.to_le_bytes());
     trailer[16..24].copy_from_slice(&footer_at.to_le_bytes());
     let sum = seed.sum(&trailer[8..]);
     trailer[..4].copy_from_slice(&TRAILER_MAGIC.to_le_bytes());
     trailer[4..8].copy_from_slice(&sum.to_le_bytes());
-    trailer
+    block
 }
 
-/// The position of the footer, if `bytes` end with a valid trailer of this segment.
-pub(super) fn decode_trailer(bytes: &[u8], seed: Seed, segment: u64) -> Option<u64> {
-    let trailer = bytes.get(bytes.len().checked_sub(TRAILER)?..)?;
+/// The position of the footer, if `block` is a valid trailer of this segment.
+pub(super) fn decode_trailer(block: &[u8], seed: Seed, segment: u64) -> Option<u64> {
+    let (zeros, trailer) = block.split_at_checked(block.len().checked_sub(TRAILER)?)?;
     let genuine = u32_at(trailer, 0)? == TRAILER_MAGIC
         && u32_at(trailer, 4)? == seed.sum(&trailer[8..])
-        && u64_at(trailer, 8)? == segment;
+        && u64_at(trailer, 8)? == segment
+        && zeros.iter().all(|byte| *byte == 0);
     if genuine { u64_at(trailer, 16) } else { None }
 }
 

@@ -67,9 +67,9 @@ pub(super) fn open(
     let emptied = found.iter().filter(|found| !found.is_used()).map(|found| found.number);
     let unused: Vec<u64> = unused.into_iter().chain(emptied).collect();
     found.retain(Found::is_used);
-    let (state, checkpointed) = replay(&found)?;
+    let (state, sound) = replay(&mut found)?;
     let recovered = state.records;
-    let mut core = assemble(Arc::clone(disk), log_id, settings, found, state, next_segment, checkpointed)?;
+    let mut core = assemble(Arc::clone(disk), log_id, settings, found, state, next_segment, sound)?;
     Counters::add(&core.shared.counters.recovered_records, recovered);
     if closed.is_none() {
         seal_last(&mut core, now)?;
@@ -146,17 +146,14 @@ fn judge_end(disk: &dyn Disk, found: &mut [Found], closed: Option<ClosingMark>) 
         if index == last && !clean {
             cut_torn_end(disk, segment)?;
         }
-        for lost in std::mem::take(&mut segment.scan.lost) {
-            segment.note(lost.start, "a batch is unreadable");
+        note_bad(segment);
+        if index == last && !clean {
+            continue;
         }
-        let bad: Vec<u64> =
-            segment.scan.batches.iter().filter(|batch| !batch.whole).map(|batch| batch.at).collect();
-        for at in bad {
-            segment.note(at, "a batch has wrong checksums");
-        }
-        let sealed = segment.scan.batches.last().is_some_and(|batch| batch.is(flags::FOOTER));
-        if (index < last || clean) && !sealed && has_junk(segment)? {
-            let end = segment.scan.end();
+        let end = segment.scan.end();
+        if segment.scan.batches.last().is_some_and(|batch| batch.is(flags::FOOTER)) {
+            segment.note(end, "its trailer is damaged");
+        } else if has_junk(segment)? {
             segment.note(end, "its end is unreadable");
         }
     }
@@ -171,7 +168,8 @@ fn judge_end(disk: &dyn Disk, found: &mut [Found], closed: Option<ClosingMark>) 
 
 /// Takes away the last batch if it is not whole, and keeps its bytes for people.
 fn cut_torn_end(disk: &dyn Disk, found: &mut Found) -> Result<(), LogError> {
-    let torn = found.scan.batches.pop_if(|batch| !batch.whole);
+    // A footer without its trailer is torn too.
+    let torn = found.scan.batches.pop_if(|batch| !batch.whole || batch.is(flags::FOOTER));
     // Blocks lost right before a torn batch belong to it or to its predecessor; the header proves the predecessor's sync.
     let from = found.scan.end();
     let junk = junk(found, from).map_err(io_error("read", segment::file_name(found.number)))?;
@@ -225,9 +223,9 @@ fn has_junk(found: &Found) -> Result<bool, LogError> {
 
 /// Reads the state beside records: from the last checkpoint that is whole, through everything behind it. Also answers
 /// whether nothing behind that checkpoint is damaged.
-fn replay(found: &[Found]) -> Result<(State, bool), LogError> {
+fn replay(found: &mut [Found]) -> Result<(State, bool), LogError> {
     let mut start = (0, BLOCK);
-    for (index, segment) in found.iter().enumerate().rev() {
+    for (index, segment) in found.iter_mut().enumerate().rev() {
         if let Some(at) = checkpoint(segment).map_err(io_error("read", segment::file_name(segment.number)))? {
             start = (index, at);
             break;
@@ -235,7 +233,7 @@ fn replay(found: &[Found]) -> Result<(State, bool), LogError> {
     }
     let mut state = State::default();
     let mut sound = true;
-    for (index, segment) in found.iter().enumerate().skip(start.0) {
+    for (index, segment) in found.iter_mut().enumerate().skip(start.0) {
         let from = if index == start.0 { start.1 } else { BLOCK };
         replay_segment(segment, from, &mut state)
             .map(|whole| sound &= whole)
@@ -245,37 +243,48 @@ fn replay(found: &[Found]) -> Result<(State, bool), LogError> {
 }
 
 /// The position of a segment's last whole checkpoint.
-fn checkpoint(found: &Found) -> std::io::Result<Option<u64>> {
+fn checkpoint(found: &mut Found) -> std::io::Result<Option<u64>> {
     let Some(footer) = &found.footer else {
         let last = found.scan.batches.iter().rev().find(|batch| batch.is(flags::CHECKPOINT));
         return Ok(last.map(|batch| batch.at));
     };
-    let mut window = Window::new(&*found.file)?;
     let at = footer.table.checkpoint;
+    let file = Arc::clone(&found.file);
+    let mut window = Window::new(&*file)?;
     let header = window.bytes(at, format::BATCH_HEADER)?;
-    let Some(header) = format::BatchHeader::decode(header, found.seed, found.number) else { return Ok(None) };
-    let mut batch = FoundBatch { at, header, whole: false };
-    batch.whole = scan::frames(&mut window, found.seed, &batch, |_, _, _| ())?;
-    Ok(batch.is(flags::CHECKPOINT).then_some(at))
+    if let Some(header) = format::BatchHeader::decode(header, found.seed, found.number) {
+        let mut batch = FoundBatch { at, header, whole: false };
+        batch.whole = scan::frames(&mut window, found.seed, &batch, |_, _, _| ())?;
+        if batch.is(flags::CHECKPOINT) {
+            return Ok(Some(at));
+        }
+    }
+    found.note(at, "its checkpoint is damaged");
+    Ok(None)
 }
 
-fn replay_segment(found: &Found, from: u64, state: &mut State) -> std::io::Result<bool> {
-    let mut window = Window::new(&*found.file)?;
-    let rescanned;
-    let scan = if found.footer.is_some() {
-        rescanned = scan::scan(&mut window, found.seed, found.number, from)?;
-        &rescanned
-    } else {
-        &found.scan
-    };
-    let mut whole = scan.lost.is_empty() && found.damage.is_empty();
-    for batch in scan.batches.iter().filter(|batch| batch.at >= from) {
+fn replay_segment(found: &mut Found, from: u64, state: &mut State) -> std::io::Result<bool> {
+    let file = Arc::clone(&found.file);
+    let mut window = Window::new(&*file)?;
+    if found.footer.is_some() {
+        found.scan = scan::scan(&mut window, found.seed, found.number, from)?;
+        note_bad(found);
+    }
+    for batch in found.scan.batches.iter().filter(|batch| batch.at >= from) {
         if batch.is(flags::CHECKPOINT) {
             state.reset();
         }
-        whole &= scan::frames(&mut window, found.seed, batch, |_, kind, body| state.apply(kind, body))?;
+        scan::frames(&mut window, found.seed, batch, |_, kind, body| state.apply(kind, body))?;
     }
-    Ok(whole)
+    Ok(found.damage.is_empty())
+}
+
+/// Notes every batch of the scan that is not whole.
+fn note_bad(found: &mut Found) {
+    let lost = found.scan.lost.iter().map(|lost| (lost.start, "a batch is unreadable"));
+    let bad = found.scan.batches.iter().filter(|batch| !batch.whole);
+    let bad = bad.map(|batch| (batch.at, "a batch has wrong checksums"));
+    found.damage.extend(lost.chain(bad));
 }
 
 /// Builds the log in memory.

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::disk::DiskFile;
-use super::format::{self, BATCH_HEADER, BLOCK, BatchHeader, Kind, Seed, TRAILER, flags};
+use super::format::{self, BATCH_HEADER, BLOCK, BatchHeader, Kind, Seed, flags};
 use super::index::{Extent, Home, RunTable, SegmentIndex};
 use super::partition::lock;
 use super::scan::{self, Window};
@@ -169,8 +169,8 @@ pub(super) struct Footer {
 /// Reads the footer of a sealed segment; `None` if there is none, or it is damaged.
 pub(super) fn read_footer(file: &dyn DiskFile, seed: Seed, number: u64) -> io::Result<Option<Footer>> {
     let size = file.size()?;
-    let Some(trailer_at) = size.checked_sub(TRAILER as u64) else { return Ok(None) };
-    let mut trailer = [0; TRAILER];
+    let Some(trailer_at) = size.checked_sub(BLOCK) else { return Ok(None) };
+    let mut trailer = [0; BLOCK as usize];
     let read = file.read_at(&mut trailer, trailer_at)?;
     let Some(at) = format::decode_trailer(&trailer[..read], seed, number).filter(|at| *at < trailer_at)
     else {

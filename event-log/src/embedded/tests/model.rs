@@ -473,6 +473,11 @@ pub(super) fn commit(core: &mut Core, batch: Batch, now: u64) -> Result<Stored, 
     answered(append).unwrap_or(Err(AppendError::Closed))
 }
 
+/// Whether more is asked for than a developer waits for.
+pub(super) fn long_form() -> bool {
+    number("PELTON_SEEDS").is_some_and(|seeds| seeds >= 10_000)
+}
+
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }

@@ -108,6 +108,19 @@ impl SimulatedDisk {
         state.names.keys().filter(|name| folder_of(name) == folder).cloned().collect()
     }
 
+    /// Puts a durable file there.
+    pub(super) fn put(&self, name: &str, bytes: Vec<u8>) {
+        let mut state = lock(&self.0);
+        state.next_file += 1;
+        let file = state.next_file;
+        let durable_length = bytes.len();
+        let content =
+            Content { durable: bytes.clone(), current: bytes, durable_length, ..Content::default() };
+        state.files.insert(file, content);
+        state.names.insert(name.to_owned(), file);
+        state.durable_names.insert(name.to_owned(), file);
+    }
+
     /// Changes a file behind everybody's back.
     pub(super) fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = lock(&self.0);
