@@ -159,10 +159,10 @@ impl Selection {
         }
         let (count, skipped) =
             (answer["count"].as_u64().unwrap_or(0), answer["skipped"].as_u64().unwrap_or(0));
-        let done = if verb == "replay" { "are delivered once more" } else { "are let go" };
-        let mut text = format!("{count} dead letters of {broker} {done}");
+        let done = if verb == "replay" { "delivered once more" } else { "let go" };
+        let mut text = format!("of {broker}: {count} {done}");
         if skipped > 0 {
-            text.push_str(&format!("; {skipped} have no event or no trigger and were skipped"));
+            text.push_str(&format!(", {skipped} skipped that have no event or no trigger"));
         }
         output::line(&text)
     }

@@ -170,7 +170,7 @@ mod tests {
                 "start": "", "delivery": {"retry": 10, "backoffDelay": "PT0.2S", "deadLetterSink": null},
             },
             "status": {
-                "backlog": 12, "oldest": "1970-01-01T00:00:01Z", "counters": {"delivered": 5, "failed attempts": 3},
+                "backlog": 12, "oldest": "1970-01-01T00:00:01Z", "counters": {"delivered": 5, "discarded": 0, "failed attempts": 3, "kept": 1, "matched": 9},
                 "lastError": {"time": "1970-01-01T00:01:00Z", "message": "503 from http://127.0.0.1:9001/"},
                 "facts": [{"label": "defined in", "text": "triggers.yaml:12"}],
             },
@@ -181,24 +181,17 @@ mod tests {
             "Ready:               no, BrokerNotFound\n                     there is no Broker default/shop",
             "Backlog:             12 events",
             "Oldest undelivered:  1m ago (1970-01-01T00:00:01Z)",
-            "Delivered:           5",
-            "Failed attempts:     3",
+            "Matched:             9\nDelivered:           5\nFailed attempts:     3\nKept:                1\n",
             "Last error:          503 from http://127.0.0.1:9001/\n                     1s ago (1970-01-01T00:01:00Z)",
             "Defined in:          triggers.yaml:12",
-            "Delivery:            retry 10\n                     backoff delay PT0.2S",
+            "Delivery:            backoff delay PT0.2S\n                     retry 10",
         ] {
-            let found = shown.contains(line) || same_lines(&shown, line);
-            assert!(found, "`{line}` is not in:\n{shown}");
+            assert!(shown.contains(line), "`{line}` is not in:\n{shown}");
         }
         assert!(
             !shown.contains("Max rate") && !shown.contains("Start") && !shown.contains("Paused"),
             "{shown}"
         );
-    }
-
-    /// The order of an object's members is that of the JSON library.
-    fn same_lines(shown: &str, lines: &str) -> bool {
-        lines.lines().all(|line| shown.contains(line.trim().trim_start_matches("Delivery:").trim()))
     }
 
     #[test]
