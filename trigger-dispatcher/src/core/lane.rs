@@ -97,6 +97,14 @@ pub(super) struct Lane {
     pub published: Gauges,
 }
 
+/// Where an event is in its chain.
+struct Link {
+    offset: Offset,
+    key: Key,
+    follower: Option<Offset>,
+    blocked: bool,
+}
+
 /// When an open event is due.
 type Due = (Timestamp, Source, Offset);
 
@@ -341,8 +349,9 @@ impl Lane {
         self.later.clear();
         self.to_sink.clear();
         self.unknown_keys = 0;
-        for open in self.events.iter_mut().filter(|open| !open.is_ended()) {
+        for open in self.events.iter_mut().filter(|open| open.is_in_chain()) {
             (open.blocked, open.follower) = (false, None);
+            open.holds &= order != Order::Unordered;
             if order != Order::Keyed {
                 continue;
             }
@@ -352,7 +361,7 @@ impl Lane {
             self.unknown_keys += usize::from(open.key == Key::Unknown);
         }
         let unended = |queue: &Queue| -> Vec<_> {
-            queue.iter().filter(|open| !open.is_ended()).map(|open| (open.offset, open.key)).collect()
+            queue.iter().filter(|open| open.is_in_chain()).map(|open| (open.offset, open.key)).collect()
         };
         for (offset, key) in unended(&self.events) {
             self.chain(offset, key);
@@ -391,15 +400,42 @@ impl Lane {
             self.sink_pending = self.sink_pending.saturating_sub(1);
         }
         if source == Source::Events {
-            let was_unknown = self.order == Order::Keyed && key == Key::Unknown && self.unknown_keys == 1;
-            if blocked || was_unknown {
-                self.rebuild(self.order);
+            // An end that comes with a record is one once the record is stored.
+            if recorded && self.order != Order::Unordered {
+                if let Some(open) = self.events.get_mut(offset) {
+                    open.holds = true;
+                }
             } else {
-                self.release(offset, key, follower);
-                self.unknown_keys -= usize::from(self.order == Order::Keyed && key == Key::Unknown);
+                self.unchain(Link { offset, key, follower, blocked });
             }
         }
         true
+    }
+
+    /// The save `id` is durable: forgets what ended in it and tells `each`.
+    pub(super) fn forget_saved(&mut self, id: u64, mut each: impl FnMut(&Open, End)) {
+        let mut held = Vec::new();
+        self.events.forget_saved(id, |open, end| {
+            each(open, end);
+            if open.holds {
+                let (key, follower, blocked) = (open.key, open.follower, open.blocked);
+                held.push(Link { offset: open.offset, key, follower, blocked });
+            }
+        });
+        for link in held {
+            self.unchain(link);
+        }
+    }
+
+    /// An event is out of its chain: its successor may start.
+    fn unchain(&mut self, link: Link) {
+        let unknown = usize::from(self.order == Order::Keyed && link.key == Key::Unknown);
+        if link.blocked || (unknown > 0 && self.unknown_keys == 1) {
+            self.rebuild(self.order);
+        } else {
+            self.release(link.offset, link.key, link.follower);
+            self.unknown_keys -= unknown;
+        }
     }
 
     fn release(&mut self, offset: Offset, key: Key, follower: Option<Offset>) {

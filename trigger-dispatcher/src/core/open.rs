@@ -32,6 +32,8 @@ pub(super) struct Open {
     pub follower: Option<Offset>,
     /// Whether it waits for the end of its predecessor in the chain.
     pub blocked: bool,
+    /// Whether its successor in the chain waits until its end, which comes with a record, is durable.
+    pub holds: bool,
     /// What happens to it.
     pub state: State,
     /// Its record, while it is sent or ready to be.
@@ -112,6 +114,7 @@ impl Open {
             key,
             follower: None,
             blocked: false,
+            holds: false,
             state: State::Idle,
             body,
         }
@@ -124,6 +127,17 @@ impl Open {
 
     pub(super) fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended { .. })
+    }
+
+    /// Whether it still keeps its successor in the chain back.
+    pub(super) fn is_in_chain(&self) -> bool {
+        self.holds || !self.is_ended()
+    }
+
+    /// Attempts whose outcome the row may tell: the one that led to an end whose record is not stored is made again after a
+    /// crash.
+    pub(super) fn recorded_attempts(&self) -> u32 {
+        self.attempts.saturating_sub(u32::from(self.is_ended()))
     }
 
     /// Whether it may be sent once it is due.
@@ -236,7 +250,7 @@ impl Queue {
         let index = self.index(offset).filter(|index| self.opens[*index].is_ended())?;
         self.ended -= 1;
         let open = &mut self.opens[index];
-        open.state = State::Idle;
+        (open.state, open.holds) = (State::Idle, false);
         Some(open)
     }
 

@@ -134,7 +134,8 @@ pub(super) fn encode_events<'a>(row: &EventsRow, opens: impl Iterator<Item = &'a
         low = Some(low.map_or(open.offset, |low| low.min(open.offset)));
         writer.number(open.offset - offset);
         let sink = open.target == Target::DeadLetterSink;
-        let tried = open.attempts > 0 || open.due > Timestamp::EPOCH;
+        let attempts = open.recorded_attempts();
+        let tried = attempts > 0 || open.due > Timestamp::EPOCH;
         let (hash, keyless) = match open.key {
             Key::Hash(hash) => (Some(hash), false),
             Key::None => (None, true),
@@ -144,7 +145,7 @@ pub(super) fn encode_events<'a>(row: &EventsRow, opens: impl Iterator<Item = &'a
         writer.difference(time, open.time.as_millis());
         (offset, time) = (open.offset, open.time.as_millis());
         if tried {
-            writer.number(u64::from(open.attempts));
+            writer.number(u64::from(attempts));
             writer.difference(time, open.due.as_millis());
         }
         if let Some(hash) = hash {
@@ -180,7 +181,7 @@ pub(super) fn encode_retry<'a>(
     for open in opens {
         low = low.or(Some(open.offset));
         writer.number(open.offset - offset);
-        writer.number(u64::from(open.attempts));
+        writer.number(u64::from(open.recorded_attempts()));
         writer.difference(due, open.due.as_millis());
         (offset, due) = (open.offset, open.due.as_millis());
         count += 1;

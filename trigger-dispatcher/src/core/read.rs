@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use pelton_event::Record;
+use pelton_event::{Record, Timestamp};
 use pelton_event_log::{Chunk, Content, Offset};
 
 use super::action::{Action, LaneKey, Source, Turn};
@@ -26,7 +26,7 @@ impl Partition {
             if entry.offset < self.head {
                 continue;
             }
-            self.attach_at(entry.offset);
+            self.attach_at(entry.offset, turn.now);
             match entry.content {
                 Content::Record(record) if record.event.is_some() => {
                     self.offer(entry.offset, &record, shared, turn);
@@ -41,7 +41,7 @@ impl Partition {
             self.head = entry.offset + 1;
         }
         self.head = self.head.max(chunk.next);
-        self.attach_at(self.head);
+        self.attach_at(self.head, turn.now);
         if self.head > before {
             self.saver.head_moved(turn.now);
         }
@@ -49,7 +49,7 @@ impl Partition {
     }
 
     /// The head is about to pass `offset`: lanes that start there or before follow it from now on.
-    pub(super) fn attach_at(&mut self, offset: Offset) {
+    pub(super) fn attach_at(&mut self, offset: Offset, now: Timestamp) {
         if self.ahead.is_empty() {
             return;
         }
@@ -61,15 +61,16 @@ impl Partition {
             if next > offset || (next == offset && lane.replay_end.is_some()) {
                 return true;
             }
-            if lane.replay_end.is_some() {
-                reached.push(*key);
-            } else if lane.reposition.is_none() && lane.aboard.is_none() {
+            if lane.replay_end.is_none() && lane.reposition.is_none() && lane.aboard.is_none() {
                 lane.attach();
             }
+            reached.push(*key);
             false
         });
         for key in reached {
             self.queue_sweep(key);
+            self.mark_dirty(key, now);
+            self.touch(key);
         }
     }
 

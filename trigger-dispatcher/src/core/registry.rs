@@ -174,7 +174,7 @@ impl Partition {
             self.saver.hurry();
             if self.lanes.get(&key).is_some_and(|lane| lane.next.is_some_and(|next| next >= head)) {
                 self.ahead.push(key);
-                self.attach_at(head);
+                self.attach_at(head, turn.now);
             }
         }
         let moving = self.lanes.get(&key).and_then(|lane| lane.reposition.as_ref());

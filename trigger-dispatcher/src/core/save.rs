@@ -453,7 +453,7 @@ impl Partition {
             let counters = &shared.triggers[key.trigger.0 as usize].counters;
             #[cfg(test)]
             let ledger = &mut shared.ledger;
-            lane.events.forget_saved(save.id, |open, end| {
+            lane.forget_saved(save.id, |open, end| {
                 #[cfg(test)]
                 ledger.push((self.number, key, open.origin, end));
                 count_end(counters, open, end);

@@ -43,6 +43,7 @@ impl Partition {
                 continue;
             }
             if lane.replay_end.is_some_and(|end| next >= end) {
+                self.finish_replay(key, shared, turn);
                 continue;
             }
             if next >= self.head {
@@ -234,7 +235,11 @@ impl Partition {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.aboard = None;
         if let (Some(next), Some(at)) = (&mut lane.next, at) {
-            *next = at.max(*next);
+            *next = lane.replay_end.map_or(at, |end| at.min(end)).max(*next);
+        }
+        // A replay that has come to its end is seen to when its turn for a sweep comes.
+        if lane.replay_end.is_some() {
+            self.queue_sweep(key);
         }
         self.touch(key);
     }

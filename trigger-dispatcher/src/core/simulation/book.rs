@@ -1,6 +1,6 @@
 //! The account book: what happened to every event for every trigger, and what must never happen.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pelton_event::Step;
 use pelton_event_log::{Batch, Offset};
@@ -29,6 +29,7 @@ pub(super) struct Account {
     pub dead: u32,
     /// Its entries in the retry topic.
     pub retries: Vec<Offset>,
+    pub open_retries: usize,
     pub lane_settled: bool,
     /// Nothing durable owes it any more.
     pub settled: bool,
@@ -57,8 +58,15 @@ pub(super) struct Known {
     pub policy_changed: bool,
     /// By partition: where it starts in the life in which it was registered.
     pub candidate: BTreeMap<u32, (u32, Offset)>,
-    /// By partition: where it started, and from where nothing may be missed.
-    pub registered: BTreeMap<u32, (Offset, Offset)>,
+    /// By partition: where it started.
+    pub registered: BTreeMap<u32, Offset>,
+}
+
+/// What is durable about a lane: everything before the position but these is settled.
+#[derive(Debug, Default)]
+pub(super) struct Durable {
+    position: Offset,
+    open: BTreeSet<Offset>,
 }
 
 #[derive(Debug)]
@@ -78,6 +86,10 @@ pub(super) struct Book {
     /// Dead letters without a trigger, by partition and offset.
     pub undecodable: HashMap<(u32, Offset), u32>,
     pub wanted: HashMap<EventOf, bool>,
+    /// By trigger and partition: what is durable about the lane.
+    pub durable: HashMap<(usize, u32), Durable>,
+    /// By trigger and partition: events that have entries in the retry topic.
+    pub in_retry: HashMap<(usize, u32), BTreeSet<Offset>>,
 }
 
 impl Book {
@@ -97,18 +109,27 @@ impl Book {
         })
     }
 
+    /// An entry for the event is in the retry topic.
+    pub(super) fn enters_retry(&mut self, of: EventOf, entry: Offset) {
+        let account = self.account(of);
+        account.retries.push(entry);
+        account.open_retries += 1;
+        self.in_retry.entry((of.0, of.1)).or_default().insert(of.2);
+    }
+
     /// A batch has become durable in `life`.
     pub(super) fn stored(&mut self, batch: &Batch, log: &Log, life: u32, before: &[Offset]) {
         let mut next: Vec<Offset> = before.to_vec();
         for (topic, partition, record) in &batch.records {
             let Some(origin) = &record.envelope.origin else { continue };
-            let of = self.trigger_of(&origin.trigger).map(|trigger| (trigger, origin.partition, origin.offset));
+            let of =
+                self.trigger_of(&origin.trigger).map(|trigger| (trigger, origin.partition, origin.offset));
             match (&origin.step, of) {
                 (Step::Reply, Some(of)) => self.account(of).replies += 1,
                 (Step::Retry { attempts, failure, .. }, Some(of)) => {
                     assert_eq!(*topic, log.topics.retry);
+                    self.enters_retry(of, next[*partition as usize]);
                     let account = self.account(of);
-                    account.retries.push(next[*partition as usize]);
                     account.durable_attempts[usize::from(failure.is_some())] = *attempts;
                     next[*partition as usize] += 1;
                 }
@@ -131,71 +152,82 @@ impl Book {
         let events = &log.events[partition as usize];
         for trigger in 0..self.known.len() {
             let name = self.known[trigger].trigger.name.clone();
-            let Some(row) = events.progress.lanes.get(name.as_str()) else {
-                self.settle_retries(trigger, partition, log, life);
-                continue;
-            };
-            let (row, opens) = progress::decode_events(&row.state).unwrap();
-            let open: HashSet<Offset> = opens.iter().map(|open| open.offset).collect();
-            let position = if row.detached { row.position } else { row.position.max(events.progress.head) };
-            let known = &mut self.known[trigger];
-            let candidate = known.candidate.get(&partition).map_or(0, |(_, offset)| *offset);
-            let (from, _) = *known.registered.entry(partition).or_insert((candidate, events.end()));
-            if known.moved {
-                continue;
+            if let Some(row) = events.progress.lanes.get(name.as_str()) {
+                self.settle_lane((trigger, partition), &row.state, log, life);
             }
-            for saved in opens {
-                let target = usize::from(saved.failure.is_some());
-                self.account((trigger, partition, saved.offset)).durable_attempts[target] = saved.attempts;
-            }
-            for offset in from..events.end() {
-                let of = (trigger, partition, offset);
-                if !self.wants(log, of) {
-                    continue;
-                }
-                let expired = offset < events.start;
-                let account = self.accounts.entry(of).or_default();
-                let settled = offset < position && !open.contains(&offset);
-                if settled && !account.lane_settled {
-                    let accounted = account.has_end_in(life) || !account.retries.is_empty() || expired;
-                    assert!(accounted, "{of:?} is settled without an end: {account:?}");
-                }
-                assert!(settled || !account.lane_settled, "{of:?} was settled and is owed again: {account:?}");
-                account.lane_settled = settled;
-            }
-            self.settle_retries(trigger, partition, log, life);
+            self.settle_retries((trigger, partition), log, life);
         }
     }
 
-    fn settle_retries(&mut self, trigger: usize, partition: u32, log: &Log, life: u32) {
-        let progress = &log.retry[partition as usize].progress;
-        let name = self.known[trigger].trigger.name.clone();
-        let row = progress.lanes.get(name.as_str()).map(|row| progress::decode_retry(&row.state).unwrap());
-        let closed_before = row.as_ref().map_or(progress.head, |row| row.position.max(progress.head));
-        let opens: HashMap<Offset, u32> =
-            row.iter().flat_map(|row| row.opens.iter().map(|(offset, attempts, _)| (*offset, *attempts))).collect();
-        let moved = self.known[trigger].moved;
-        for (of, account) in &mut self.accounts {
-            if (of.0, of.1) != (trigger, partition) {
+    fn settle_lane(&mut self, (trigger, partition): (usize, u32), row: &[u8], log: &Log, life: u32) {
+        let events = &log.events[partition as usize];
+        let (row, opens) = progress::decode_events(row).unwrap();
+        let open: BTreeSet<Offset> = opens.iter().map(|open| open.offset).collect();
+        let position = if row.detached { row.position } else { row.position.max(events.progress.head) };
+        let known = &mut self.known[trigger];
+        let candidate = known.candidate.get(&partition).map_or(0, |(_, offset)| *offset);
+        let from = *known.registered.entry(partition).or_insert(candidate);
+        if known.moved {
+            return;
+        }
+        for saved in opens {
+            let target = usize::from(saved.failure.is_some());
+            self.account((trigger, partition, saved.offset)).durable_attempts[target] = saved.attempts;
+        }
+        let before = self.durable.remove(&(trigger, partition)).unwrap_or_default();
+        assert!(position >= before.position, "lane {trigger}/{partition} went back to {position} from {before:?}");
+        let news = before.position.max(from)..position;
+        for offset in before.open.iter().copied().chain(news) {
+            let of = (trigger, partition, offset);
+            if open.contains(&offset) || !self.wants(log, of) {
                 continue;
             }
-            let is_closed = |offset: &Offset| *offset < closed_before && !opens.contains_key(offset);
-            let closed = account.retries.iter().filter(|offset| is_closed(offset)).count();
-            if closed == account.retries.len() && closed > 0 && !account.settled && !moved {
+            let account = self.accounts.entry(of).or_default();
+            let accounted = account.has_end_in(life) || !account.retries.is_empty() || offset < events.start;
+            assert!(accounted, "{of:?} is settled without an end: {account:?}");
+            account.lane_settled = true;
+            account.settled = account.open_retries == 0;
+        }
+        for offset in &open {
+            let known = before.open.contains(offset) || *offset >= before.position;
+            assert!(known, "{offset} of lane {trigger}/{partition} was settled and is owed again");
+        }
+        self.durable.insert((trigger, partition), Durable { position, open });
+    }
+
+    fn settle_retries(&mut self, lane: (usize, u32), log: &Log, life: u32) {
+        let Some(offsets) = self.in_retry.get(&lane) else { return };
+        let progress = &log.retry[lane.1 as usize].progress;
+        let name = &self.known[lane.0].trigger.name;
+        let row = progress.lanes.get(name.as_str()).map(|row| progress::decode_retry(&row.state).unwrap());
+        let closed_before = row.as_ref().map_or(progress.head, |row| row.position.max(progress.head));
+        let opens: HashSet<Offset> = row.iter().flat_map(|row| row.opens.iter().map(|open| open.0)).collect();
+        for open in row.iter().flat_map(|row| &row.opens) {
+            let origin = log.retry[lane.1 as usize].record(open.0).unwrap().envelope.origin.clone().unwrap();
+            let target = matches!(origin.step, Step::Retry { failure: Some(_), .. });
+            let account = self.accounts.get_mut(&(lane.0, lane.1, origin.offset)).unwrap();
+            account.durable_attempts[usize::from(target)] = open.1;
+        }
+        let moved = self.known[lane.0].moved;
+        for offset in offsets {
+            let of = (lane.0, lane.1, *offset);
+            let account = self.accounts.get_mut(&of).unwrap();
+            let is_open = |offset: &&Offset| **offset >= closed_before || opens.contains(*offset);
+            account.open_retries = account.retries.iter().filter(is_open).count();
+            if account.open_retries == 0 && !account.settled && !moved {
                 assert!(account.has_end_in(life), "{of:?} is closed in the retry topic without an end: {account:?}");
             }
-            assert!(
-                !account.settled || account.again || closed == account.retries.len(),
-                "{of:?} is owed by the retry topic again: {account:?}"
-            );
-            account.settled = account.lane_settled && closed == account.retries.len();
+            let again = account.settled && !account.again && !moved && account.open_retries > 0;
+            assert!(!again, "{of:?} is owed by the retry topic again: {account:?}");
+            account.settled = account.lane_settled && account.open_retries == 0;
         }
     }
 
     /// What an attempt that begins must respect.
     pub(super) fn sends(&mut self, of: EventOf, target: Target, attempts: u32, life: u32, now: u64) {
         let known = &self.known[of.0];
-        let (moved, policy_changed, retry) = (known.moved, known.policy_changed, known.trigger.delivery.retry);
+        let (moved, policy_changed, retry) =
+            (known.moved, known.policy_changed, known.trigger.delivery.retry);
         let account = self.account(of);
         if target == Target::Subscriber {
             account.sent += 1;
@@ -226,11 +258,15 @@ impl Book {
     pub(super) fn predecessors(&mut self, of: EventOf, log: &Log) -> Vec<EventOf> {
         let (trigger, partition, offset) = of;
         let known = &self.known[trigger];
-        if known.moved || known.order_changed || self.accounts.get(&of).is_some_and(|account| account.sent > 0) {
+        if known.moved
+            || known.order_changed
+            || self.accounts.get(&of).is_some_and(|account| account.sent > 0)
+        {
             return Vec::new();
         }
-        let (order, life_start) = (known.trigger.order, known.candidate.get(&partition).map_or(0, |known| known.1));
-        let from = known.registered.get(&partition).map_or(life_start, |known| known.0);
+        let (order, life_start) =
+            (known.trigger.order, known.candidate.get(&partition).map_or(0, |known| known.1));
+        let from = known.registered.get(&partition).copied().unwrap_or(life_start);
         let events = &log.events[partition as usize];
         let key = |offset| events.record(offset).map_or(Key::None, Key::of);
         let own = key(offset);

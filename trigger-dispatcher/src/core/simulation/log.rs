@@ -1,7 +1,9 @@
 //! A log in memory: three topics, and the progress saved with them.
 
 use pelton_event::Record;
-use pelton_event_log::{Batch, BrokerTopics, Chunk, Content, Entry, Offset, Partition, Progress, ProgressUpdate, TopicName};
+use pelton_event_log::{
+    Batch, BrokerTopics, Chunk, Content, Entry, Offset, Partition, Progress, ProgressUpdate, TopicName,
+};
 
 /// One partition of a topic.
 #[derive(Debug, Default, Clone)]
@@ -31,7 +33,8 @@ impl Kept {
 
     pub(super) fn read(&self, from: Offset, most: usize) -> Chunk {
         let first = from.max(self.start);
-        let entries: Vec<_> = (first..self.end()).take(most.max(1)).filter_map(|offset| self.get(offset)).collect();
+        let entries: Vec<_> =
+            (first..self.end()).take(most.max(1)).filter_map(|offset| self.get(offset)).collect();
         let next = entries.last().map_or(first.min(self.end()).max(from), |last| last.offset + 1);
         Chunk { entries, next }
     }
@@ -74,7 +77,11 @@ impl Log {
         for ProgressUpdate { topic, partition, head, lanes, .. } in &batch.progress {
             let progress = &mut self.topic(topic)[*partition as usize].progress;
             if let Some(head) = head {
-                assert!(*head >= progress.head, "the head of {topic} went back from {} to {head}", progress.head);
+                assert!(
+                    *head >= progress.head,
+                    "the head of {topic} went back from {} to {head}",
+                    progress.head
+                );
                 progress.head = *head;
             }
             for (name, row) in lanes {

@@ -10,7 +10,8 @@ use pelton_event_log::Content;
 use pelton_filter::{Expression, Filter};
 use pelton_resources::contracts::{Outcome, Response};
 use pelton_resources::{
-    BackoffPolicy, DeliveryFormat, DeliveryPolicy, Destination, NamespacedName, Order, Readiness, Start, Trigger,
+    BackoffPolicy, DeliveryFormat, DeliveryPolicy, Destination, NamespacedName, Order, Readiness, Start,
+    Trigger,
 };
 
 /// How somebody answers for a while.
@@ -52,8 +53,14 @@ impl Script {
     pub(super) fn answer(&self, now: u64, event: &Event, timeout: Duration, rng: &mut Rng) -> (u64, Outcome) {
         let mode = self.parts.iter().find(|(until, _)| now < *until).map_or(self.last, |(_, mode)| *mode);
         let latency = rng.u64(..=self.latency);
-        let response = |status| Response { status, retry_after: None, reply: Ok(None), body: Bytes::from_static(b"said") };
-        let number: u64 = event.id().bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let response = |status| Response {
+            status,
+            retry_after: None,
+            reply: Ok(None),
+            body: Bytes::from_static(b"said"),
+        };
+        let number: u64 =
+            event.id().bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         if self.poison > 0 && number.is_multiple_of(self.poison) {
             return (latency, Outcome::Response(response(400)));
         }
@@ -63,7 +70,9 @@ impl Script {
             Mode::Replies if rng.u8(..20) == 0 => {
                 Outcome::Response(Response { reply: Err("no id".into()), ..response(200) })
             }
-            Mode::Replies => Outcome::Response(Response { reply: Ok(Some(reply(event, rng))), ..response(200) }),
+            Mode::Replies => {
+                Outcome::Response(Response { reply: Ok(Some(reply(event, rng))), ..response(200) })
+            }
             Mode::Flaky if rng.bool() => Outcome::Response(response(200)),
             Mode::Flaky => Outcome::Response(response(500)),
             Mode::Fails => match rng.u8(..3) {
@@ -71,7 +80,9 @@ impl Script {
                 1 => Outcome::Response(response(404)),
                 _ => Outcome::Response(response(500)),
             },
-            Mode::Overloaded => Outcome::Response(Response { retry_after, ..response([429, 503][rng.usize(..2)]) }),
+            Mode::Overloaded => {
+                Outcome::Response(Response { retry_after, ..response([429, 503][rng.usize(..2)]) })
+            }
             Mode::Hangs => return (u64::try_from(timeout.as_millis()).unwrap(), Outcome::TimedOut),
         };
         (latency, outcome)
