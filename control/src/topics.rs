@@ -63,6 +63,12 @@ impl InForce {
     pub(crate) async fn reached(&self, generation: u64) -> Result<(), watch::error::RecvError> {
         self.0.clone().wait_for(|reached| *reached >= generation).await.map(|_| ())
     }
+
+    /// Everything is in force at once.
+    #[cfg(test)]
+    pub(crate) fn at_once() -> Self {
+        Self(watch::channel(u64::MAX).1)
+    }
 }
 
 /// A broker that has been seen to.
@@ -88,7 +94,7 @@ impl Topics {
             desired,
             published: watch::Sender::default(),
             in_force: watch::Sender::new(0),
-            deleted: Deleted::load(config.data_dir, config.keep_deleted),
+            deleted: Deleted::load(&config.data_dir, config.keep_deleted),
             brokers: BTreeMap::new(),
         };
         topics.pass().await;

@@ -5,18 +5,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use pelton_event::{DeadLetterReason, Envelope, Failure, Origin, Record, Step, Timestamp};
 use pelton_event_log::{Batch, BrokerTopics, Urgency};
 use pelton_resources::{Broker, NamespacedName, Snapshot};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::extract::{Parameters, Whole};
 use super::letters::{Letter, LetterId, Selection, open_letters};
 use super::refusal::Refusal;
-use super::resources::read_json;
 use super::{Admin, json};
 use crate::limits;
 
@@ -43,7 +41,7 @@ struct Which {
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     Path((namespace, name)): Path<(String, String)>,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<Value>, Refusal> {
     let broker = admin.broker(&NamespacedName::new(&namespace, &name))?;
     let selection = selection(&namespace, query.trigger.as_deref(), query.reason.as_deref())?;
@@ -94,17 +92,17 @@ pub(super) async fn show(
 pub(super) async fn replay(
     State(admin): State<Arc<Admin>>,
     Path((namespace, name)): Path<(String, String)>,
-    body: Result<Bytes, BytesRejection>,
+    body: Whole,
 ) -> Result<Json<Value>, Refusal> {
-    close(&admin, &namespace, &name, read_json(body)?, Command::Replay).await
+    close(&admin, &namespace, &name, body.json()?, Command::Replay).await
 }
 
 pub(super) async fn discard(
     State(admin): State<Arc<Admin>>,
     Path((namespace, name)): Path<(String, String)>,
-    body: Result<Bytes, BytesRejection>,
+    body: Whole,
 ) -> Result<Json<Value>, Refusal> {
-    close(&admin, &namespace, &name, read_json(body)?, Command::Discard).await
+    close(&admin, &namespace, &name, body.json()?, Command::Discard).await
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +133,7 @@ async fn close(
                 letters.insert(*id, letter.ok_or_else(|| Refusal::NoSuchLetter(id.to_string()))?);
             }
             for letter in letters.into_values() {
-                closing.add(letter);
+                closing.add(&letter);
                 closing.flush_if_large().await?;
             }
         }
@@ -189,7 +187,7 @@ impl<'a> Closing<'a> {
         while let Some(start) = from.take() {
             open_letters(&*log, &topic, partition, start, selection, |letter| {
                 let after = letter.id.offset + 1;
-                self.add(letter);
+                self.add(&letter);
                 if self.is_large() {
                     from = Some(after);
                     return ControlFlow::Break(());
@@ -202,11 +200,11 @@ impl<'a> Closing<'a> {
         Ok(())
     }
 
-    fn add(&mut self, letter: Letter) {
+    fn add(&mut self, letter: &Letter) {
         let now = self.admin.now();
         let Some(origin) = letter.origin().cloned() else { return };
         if self.command == Command::Replay {
-            let Some(record) = self.due_again(&letter, &origin, now) else {
+            let Some(record) = self.due_again(letter, &origin, now) else {
                 self.skipped += 1;
                 return;
             };

@@ -63,7 +63,7 @@ pub(super) fn broker(broker: &Broker, statuses: &[std::sync::Arc<dyn StatusSourc
         "retentionBytes": retention.bytes,
         "onFull": match retention.on_full { OnFull::Refuse => "refuse", OnFull::Expire => "expire" },
     });
-    resource(Kind::Broker, &broker.name, &broker.readiness, spec, statuses)
+    resource(Kind::Broker, &broker.name, &broker.readiness, &spec, statuses)
 }
 
 pub(super) fn trigger(trigger: &Trigger, statuses: &[std::sync::Arc<dyn StatusSource>]) -> Value {
@@ -82,7 +82,7 @@ pub(super) fn trigger(trigger: &Trigger, statuses: &[std::sync::Arc<dyn StatusSo
         "start": trigger.start_text,
         "paused": trigger.paused,
     });
-    resource(Kind::Trigger, &trigger.name, &trigger.readiness, spec, statuses)
+    resource(Kind::Trigger, &trigger.name, &trigger.readiness, &spec, statuses)
 }
 
 fn delivery(policy: &DeliveryPolicy) -> Value {
@@ -121,7 +121,7 @@ fn resource(
     kind: Kind,
     name: &NamespacedName,
     readiness: &Readiness,
-    spec: Value,
+    spec: &Value,
     statuses: &[std::sync::Arc<dyn StatusSource>],
 ) -> Value {
     let known: Vec<ResourceStatus> = statuses.iter().filter_map(|source| source.status(kind, name)).collect();

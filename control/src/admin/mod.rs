@@ -3,6 +3,7 @@
 //! Commands are records in the log or files in the folder of resources, so that any process can take them and none is lost.
 
 mod dead_letters;
+mod extract;
 mod guard;
 mod health;
 mod json;
@@ -19,7 +20,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 use futures_core::future::BoxFuture;
@@ -112,7 +112,6 @@ pub fn router(config: AdminConfig, parts: AdminParts) -> Router {
         .fallback(async || Refusal::NoSuchPath)
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn_with_state(admin.clone(), guard::guard))
-        .layer(DefaultBodyLimit::max(limits::BODY_BYTES_MAX))
         .with_state(admin)
 }
 

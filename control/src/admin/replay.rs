@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use pelton_event::{Envelope, Origin, Record, Step, Timestamp};
 use pelton_event_log::{Batch, BrokerTopics, EventLog, LogError, Offset, Partition, TopicName};
@@ -13,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
+use super::extract::Whole;
 use super::refusal::Refusal;
-use super::resources::read_json;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,9 +79,9 @@ impl Position {
 pub(super) async fn replay(
     State(admin): State<Arc<Admin>>,
     Path((namespace, name)): Path<(String, String)>,
-    body: Result<Bytes, BytesRejection>,
+    body: Whole,
 ) -> Result<Json<Value>, Refusal> {
-    let range: Range = read_json(body)?;
+    let range: Range = body.json()?;
     let from = Position::of(&range.from)?;
     let to = range.to.as_ref().map_or(Ok(Position::Latest), Position::of)?;
     let trigger = NamespacedName::new(&namespace, &name);

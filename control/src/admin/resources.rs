@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use pelton_resources::contracts::Override;
 use pelton_resources::{Kind, NamespacedName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::extract::{Parameters, Whole};
 use super::refusal::Refusal;
 use super::{Admin, json};
 
@@ -29,7 +28,7 @@ pub(super) async fn problems(State(admin): State<Arc<Admin>>) -> Json<Value> {
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     Path(kind): Path<String>,
-    Query(narrow): Query<Narrow>,
+    Parameters(narrow): Parameters<Narrow>,
 ) -> Result<Json<Value>, Refusal> {
     let (snapshot, statuses) = (admin.snapshot(), &admin.parts.statuses);
     let wanted =
@@ -63,11 +62,8 @@ pub(super) async fn show(
     shown.map(Json).ok_or(Refusal::NoSuchResource(kind, name))
 }
 
-pub(super) async fn apply(
-    State(admin): State<Arc<Admin>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, Refusal> {
-    let text = String::from_utf8(read(body)?.to_vec())
+pub(super) async fn apply(State(admin): State<Arc<Admin>>, body: Whole) -> Result<Json<Value>, Refusal> {
+    let text = String::from_utf8(body.0.to_vec())
         .map_err(|_| Refusal::BadRequest("the body is not UTF-8 text".to_owned()))?;
     let written = admin.parts.writer.apply(text).await?;
     Ok(Json(json!({"results": written.iter().map(json::written).collect::<Vec<_>>()})))
@@ -100,24 +96,4 @@ async fn set_paused(admin: &Admin, name: NamespacedName, value: &str) -> Result<
     let change = Override { annotation: PAUSED.to_owned(), value: Some(value.to_owned()) };
     let written = admin.parts.writer.set(Kind::Trigger, name, change).await?;
     Ok(Json(json::written(&written)))
-}
-
-/// A body within its limit.
-pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
-    body.map_err(|rejection| {
-        if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
-            Refusal::TooLarge
-        } else {
-            Refusal::BadRequest(format!("the body could not be read: {rejection}"))
-        }
-    })
-}
-
-/// A body that holds JSON of a known form.
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(
-    body: Result<Bytes, BytesRejection>,
-) -> Result<T, Refusal> {
-    let body = read(body)?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Refusal::BadRequest(format!("the body is not as it should be: {error}")))
 }

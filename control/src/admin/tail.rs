@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::CONTENT_TYPE;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::extract::Parameters;
 use super::refusal::Refusal;
 use super::replay::Position;
 use super::{Admin, json};
@@ -33,7 +34,7 @@ pub(super) struct TailQuery {
 pub(super) async fn tail(
     State(admin): State<Arc<Admin>>,
     Path((namespace, name)): Path<(String, String)>,
-    Query(query): Query<TailQuery>,
+    Parameters(query): Parameters<TailQuery>,
 ) -> Result<Response, Refusal> {
     let broker = admin.broker(&NamespacedName::new(&namespace, &name))?;
     let position = query.from.as_deref().map_or(Ok(Position::Latest), Position::parse)?;

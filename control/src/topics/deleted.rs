@@ -1,7 +1,7 @@
 //! Which topics belong to brokers, and since when their broker is gone; kept in a file, so that it holds over a restart.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -28,7 +28,7 @@ struct Row {
 
 impl Deleted {
     /// Reads the file. Without it, or if it is damaged, nothing is known of brokers that are gone: their topics stay.
-    pub(super) fn load(data_dir: PathBuf, keep: Option<Duration>) -> Self {
+    pub(super) fn load(data_dir: &Path, keep: Option<Duration>) -> Self {
         let path = data_dir.join("control").join("topics.json");
         let topics = match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
