@@ -102,12 +102,25 @@ fn last_error(error: &Value, now: u64) -> String {
     }
 }
 
-fn counters(value: &Value) -> impl Iterator<Item = (&str, u64)> {
-    value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(label, count)| Some((label.as_str(), count.as_u64()?)))
+/// Counters that are always shown, in the order of an event's way; others only where they are not zero.
+const FIRST: [&str; 7] = [
+    "requests received",
+    "requests refused",
+    "events accepted",
+    "matched",
+    "delivered",
+    "failed attempts",
+    "retried",
+];
+
+fn counters(value: &Value) -> Vec<(&str, u64)> {
+    let all = value.as_object().into_iter().flatten();
+    let mut counters: Vec<_> =
+        all.filter_map(|(label, count)| Some((label.as_str(), count.as_u64()?))).collect();
+    let rank = |label: &str| FIRST.iter().position(|first| *first == label).unwrap_or(FIRST.len());
+    counters.retain(|(label, count)| *count > 0 || rank(label) < FIRST.len());
+    counters.sort_by_key(|(label, _)| rank(label));
+    counters
 }
 
 fn text(value: &Value) -> String {
