@@ -229,10 +229,18 @@ impl Lane {
         self.next.is_some() && self.aboard.is_none() && self.has_room() && self.events.len() <= most
     }
 
-    /// It no longer follows the head: everything before `at` has been considered.
+    /// It no longer follows the head: everything before `at` has been considered. Until its row says so, the saved head must
+    /// not pass `at`: the row stands for all before the head.
     pub(super) fn detach(&mut self, at: Offset, known: Option<Behind>) {
         self.next = Some(at);
+        self.unsaved(at);
         self.behind = known;
+    }
+
+    /// Its row has to tell of the event at `offset` before the saved head passes it.
+    fn unsaved(&mut self, offset: Offset) {
+        let first = &mut self.saving.unsaved_from;
+        *first = Some(first.map_or(offset, |known| known.min(offset)));
     }
 
     /// It follows the head again.
@@ -298,7 +306,7 @@ impl Lane {
         if !self.events.insert(open) {
             return;
         }
-        self.saving.unsaved_from = Some(self.saving.unsaved_from.map_or(offset, |first| first.min(offset)));
+        self.unsaved(offset);
         self.idle_since = None;
         self.chain(offset, key);
         self.enqueue(Source::Events, offset);

@@ -163,6 +163,7 @@ impl Partition {
         if row.detached {
             // Counted less far than the head was saved: how many are missing is not known.
             lane.detach(row.position, row.behind.filter(|behind| behind.counted_to >= head));
+            lane.saving.unsaved_from = None;
         } else {
             lane.considered = row.position;
         }
