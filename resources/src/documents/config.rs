@@ -54,6 +54,10 @@ impl ConfigSpec {
             match key.name.as_str() {
                 "default.topic.partitions" => config.partitions = field.parsed(report, partitions),
                 "default-br-config" if is_defaults => config.defaults = BrokerDefaults::read(&field, report),
+                "default-br-config" if name.name() == BROKER_DEFAULTS.1 => {
+                    let message = format!("counts in the namespace {} only", BROKER_DEFAULTS.0);
+                    report.warning(&field.at(), "PEL-1307", message);
+                }
                 kafka if is_kafka(kafka) => config.kafka_keys.push((key.name.clone(), key.line)),
                 // Other people's ConfigMaps hold anything.
                 _ => config.other_keys.push((key.name.clone(), key.line)),

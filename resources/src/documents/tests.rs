@@ -299,6 +299,10 @@ const DOCUMENTS_WITH_MISTAKES: &[(&str, &[&str])] = &[
         "apiVersion: v1\nkind: List\nitems: {}\n",
         &["PEL-1303 f.yaml:3: items: is a map; write a list of resources"],
     ),
+    (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config-br-defaults}\ndata: {default-br-config: ''}\n",
+        &["PEL-1307 f.yaml:4: data.default-br-config: counts in the namespace knative-eventing only"],
+    ),
     ("", &[]),
     ("# nothing\n---\n---\n", &[]),
 ];
