@@ -175,7 +175,10 @@ impl Book {
             self.account((trigger, partition, saved.offset)).durable_attempts[target] = saved.attempts;
         }
         let before = self.durable.remove(&(trigger, partition)).unwrap_or_default();
-        assert!(position >= before.position, "lane {trigger}/{partition} went back to {position} from {before:?}");
+        assert!(
+            position >= before.position,
+            "lane {trigger}/{partition} went back to {position} from {before:?}"
+        );
         let news = before.position.max(from)..position;
         for offset in before.open.iter().copied().chain(news) {
             let of = (trigger, partition, offset);
@@ -215,7 +218,10 @@ impl Book {
             let is_open = |offset: &&Offset| **offset >= closed_before || opens.contains(*offset);
             account.open_retries = account.retries.iter().filter(is_open).count();
             if account.open_retries == 0 && !account.settled && !moved {
-                assert!(account.has_end_in(life), "{of:?} is closed in the retry topic without an end: {account:?}");
+                assert!(
+                    account.has_end_in(life),
+                    "{of:?} is closed in the retry topic without an end: {account:?}"
+                );
             }
             let again = account.settled && !account.again && !moved && account.open_retries > 0;
             assert!(!again, "{of:?} is owed by the retry topic again: {account:?}");

@@ -297,8 +297,10 @@ impl World {
             retry_bounds: Bounds { start: retry.start, end: retry.end() },
         };
         self.tell(|| {
-            let rows = opened.events.lanes.iter().map(|(name, row)| (name, progress::decode_events(&row.state)));
-            let retries = opened.retry.lanes.iter().map(|(name, row)| (name, progress::decode_retry(&row.state)));
+            let rows =
+                opened.events.lanes.iter().map(|(name, row)| (name, progress::decode_events(&row.state)));
+            let retries =
+                opened.retry.lanes.iter().map(|(name, row)| (name, progress::decode_retry(&row.state)));
             let (rows, retries): (Vec<_>, Vec<_>) = (rows.collect(), retries.collect());
             let heads = (opened.events.head, opened.retry.head);
             format!("gains {partition} at {:?}, heads {heads:?}, {rows:?}, {retries:?}", opened.events_bounds)
@@ -422,7 +424,13 @@ impl World {
                 if attempt.destination == Target::Subscriber {
                     self.check_order(of, id);
                 }
-                self.book.sends(of, attempt.destination, attempt.attempts, self.tenures[&id.partition], self.now);
+                self.book.sends(
+                    of,
+                    attempt.destination,
+                    attempt.attempts,
+                    self.tenures[&id.partition],
+                    self.now,
+                );
             }
         }
         let script = match attempt.destination {
@@ -452,8 +460,8 @@ impl World {
             let lane =
                 self.core.partitions.get(&id.partition).and_then(|partition| partition.lanes.get(&id.lane));
             let open = lane.and_then(|lane| lane.events.get(before.2));
-            let ended =
-                open.is_some_and(|open| !open.is_in_chain()) || self.book.has_end(before, self.tenures[&id.partition]);
+            let ended = open.is_some_and(|open| !open.is_in_chain())
+                || self.book.has_end(before, self.tenures[&id.partition]);
             assert!(ended, "{of:?} is sent before {before:?} has its end");
         }
     }
@@ -791,7 +799,10 @@ impl World {
         let mut text = String::new();
         for partition in self.core.partitions.values() {
             let end = self.log.events[partition.number as usize].end();
-            text += &format!("partition {} head {} of {end}, sweeps {:?}; ", partition.number, partition.head, partition.sweeps);
+            text += &format!(
+                "partition {} head {} of {end}, sweeps {:?}; ",
+                partition.number, partition.head, partition.sweeps
+            );
             for lane in partition.lanes.values().filter(|lane| !lane.is_idle()) {
                 text += &format!("{lane:?}; ");
             }
@@ -825,10 +836,10 @@ impl World {
         }
         let deadline = self.now + 600_000;
         while !self.core.partitions.is_empty() {
-            assert!(self.now < deadline, "it does not stop");
-            assert!(self.step(), "it never stops");
+            assert!(self.now < deadline, "it does not stop: {}", self.stuck());
             // Nothing is gained any more.
             self.queue.retain(|_, happening| !matches!(happening, Happening::Gain(_)));
+            assert!(self.step(), "it never stops");
         }
         for (name, counters) in total {
             for (gauge, what) in [
