@@ -14,7 +14,7 @@ mod deliver;
 mod dispatcher;
 mod error;
 mod judge;
-mod limits;
+pub mod limits;
 mod metrics;
 mod reply;
 mod schedule;

@@ -240,24 +240,28 @@ const COUNTERS: [Figure; 4] = [
 ];
 
 const GAUGES: [Figure; 5] = [
-    ("pelton_trigger_in_flight", "Deliveries on their way.", |c, _| {
+    ("pelton_trigger_in_flight_deliveries", "Deliveries on their way.", |c, _| {
         Some(number(status::gauge(c.in_flight.load(Relaxed))))
     }),
-    ("pelton_trigger_due", "Matched events that wait to be sent. Missing while it is not known.", |c, _| {
-        status::due(c).map(number)
-    }),
-    ("pelton_trigger_backlog", "Matched events without an end. Missing while it is not known.", |c, _| {
-        status::owed(c).map(number)
-    }),
+    (
+        "pelton_trigger_due_events",
+        "Matched events that wait to be sent. Missing while it is not known.",
+        |c, _| status::due(c).map(number),
+    ),
+    (
+        "pelton_trigger_backlog_events",
+        "Matched events without an end. Missing while it is not known.",
+        |c, _| status::owed(c).map(number),
+    ),
     (
         "pelton_trigger_oldest_age_seconds",
         "Age of the oldest matched event without an end; 0 if there is none.",
         |c, now| Some(status::oldest_age(c, now).unwrap_or_default().as_secs_f64()),
     ),
     (
-        "pelton_trigger_probed",
-        "Partitions in which the subscriber counts as broken and is only probed.",
-        |c, _| Some(number(status::gauge(c.probed.load(Relaxed)))),
+        "pelton_trigger_subscriber_ready",
+        "1 while the subscriber works, 0 while it counts as broken somewhere and is only probed.",
+        |c, _| Some(if c.probed.load(Relaxed) > 0 { 0.0 } else { 1.0 }),
     ),
 ];
 
@@ -275,7 +279,7 @@ const ENDS: [End; 6] = [
     ("withdrawn", |c| c.withdrawn.load(Relaxed)),
 ];
 
-const IN_FLIGHT: (&str, &str) = ("pelton_deliveries_in_flight", "Deliveries in flight in the whole process.");
+const IN_FLIGHT: (&str, &str) = ("pelton_in_flight_deliveries", "Deliveries in flight in the whole process.");
 const BODY_BYTES: (&str, &str) = ("pelton_delivery_body_bytes", "Bytes of the events held for delivery.");
 
 impl TriggerCollector {

@@ -1,6 +1,7 @@
 //! Fakes and short ways to values that the tests of this crate share.
 
 mod log;
+pub(crate) mod subscriber;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -89,7 +89,7 @@ impl Line {
     async fn tell(&self, input: Input) {
         let Self { partition, generation, .. } = *self;
         // A broker task that is gone has no use for it.
-        let _ = self.io.messages.send(Message::Partition { partition, generation, input }).await;
+        let _ = self.io.messages.send(Message { partition, generation, input }).await;
     }
 
     async fn answer<T>(&self, answer: Result<T, LogError>, input: impl FnOnce(T) -> Input) {

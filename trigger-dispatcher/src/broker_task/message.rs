@@ -1,26 +1,19 @@
 //! What comes back to a broker task from what it has started.
 
-use std::collections::BTreeMap;
-
-use pelton_event_log::{AppendError, Bounds, Chunk, Entry, LogError, Offset, Partition};
+use pelton_event_log::{AppendError, Chunk, Entry, LogError, Offset, Partition};
 use pelton_resources::contracts::Outcome;
 
 use crate::core::{AttemptId, FetchId, Opened, ResolveId, SaveId, SweepId};
 
-/// A message to the broker task.
+/// A message to the broker task about a partition.
 #[derive(Debug)]
-pub(super) enum Message {
-    /// About a partition.
-    Partition {
-        /// The partition.
-        partition: Partition,
-        /// Which time this process has it; what comes from an earlier one is too late.
-        generation: u64,
-        /// What.
-        input: Input,
-    },
-    /// What the log holds of every partition, for the newest triggers.
-    Bounds(BTreeMap<Partition, Bounds>),
+pub(super) struct Message {
+    /// The partition.
+    pub(super) partition: Partition,
+    /// Which time this process has it; what comes from an earlier one is too late.
+    pub(super) generation: u64,
+    /// What.
+    pub(super) input: Input,
 }
 
 /// What came of something.

@@ -7,13 +7,13 @@ mod io;
 mod message;
 mod owned;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pelton_event::Timestamp;
-use pelton_event_log::{Bounds, BrokerTopics, EventLog, Ownership, OwnershipChange, Partition};
+use pelton_event_log::{Bounds, BrokerTopics, EventLog, LogError, Ownership, OwnershipChange, Partition};
 use pelton_resources::NamespacedName;
 use pelton_runtime::clock::Clock;
 use tokio::sync::{mpsc, watch};
@@ -67,7 +67,7 @@ pub(crate) struct BrokerTask {
     received: mpsc::Receiver<Message>,
     tables: watch::Receiver<Arc<TriggerTable>>,
     /// Asks what the log holds for the newest triggers, while they are not in force yet.
-    bounds: JoinSet<()>,
+    bounds: JoinSet<Result<BTreeMap<Partition, Bounds>, LogError>>,
     actions: Vec<Action>,
     wake_at: Option<Timestamp>,
     sleep: Pin<Box<Sleep>>,
@@ -82,6 +82,7 @@ enum Wake {
     Ownership(Option<OwnershipChange>),
     Messages,
     Table,
+    Bounds(Result<BTreeMap<Partition, Bounds>, LogError>),
     Room,
     Time,
 }
@@ -148,7 +149,9 @@ impl BrokerTask {
                 // All that came in is applied before anything new starts.
                 Wake::Messages => messages.drain(..).for_each(|message| self.apply(message)),
                 Wake::Table => self.ask_bounds(),
-                Wake::Room => self.turn(|core, turn| core.admission_room(turn)),
+                Wake::Bounds(Ok(bounds)) => self.triggers_changed(&bounds),
+                Wake::Bounds(Err(error)) => self.bounds_unknown(&error),
+                Wake::Room => self.turn(BrokerCore::admission_room),
                 Wake::Time => self.rearm(),
             }
             self.tick_if_due();
@@ -166,6 +169,7 @@ impl BrokerTask {
             _ = self.received.recv_many(messages, limits::MESSAGES_AT_ONCE) => Wake::Messages,
             // The end of the channel means that the dispatcher is gone; its stop follows.
             Ok(()) = self.tables.changed(), if !self.is_stopping => Wake::Table,
+            Some(Ok(bounds)) = self.bounds.join_next() => Wake::Bounds(bounds),
             () = self.share.room() => Wake::Room,
             () = &mut self.sleep, if self.wake_at.is_some() => Wake::Time,
         }
@@ -187,7 +191,6 @@ impl BrokerTask {
 
     /// The newest triggers come into force once it is known what the log holds at this moment.
     fn ask_bounds(&mut self) {
-        while self.bounds.try_join_next().is_some() {}
         if !self.bounds.is_empty() {
             // What is under way will do for these triggers too: an answer from before they came in force makes them start
             // a little early, never late.
@@ -195,18 +198,13 @@ impl BrokerTask {
         }
         let partitions: Vec<Partition> = self.owned.keys().copied().collect();
         let io = self.io.clone();
-        self.bounds.spawn(async move {
-            if let Ok(bounds) = io.bounds(&partitions).await {
-                let _ = io.messages.send(Message::Bounds(bounds)).await;
-            }
-        });
+        self.bounds.spawn(async move { io.bounds(&partitions).await });
     }
 
-    fn triggers_changed(&mut self, bounds: &std::collections::BTreeMap<Partition, Bounds>) {
+    fn triggers_changed(&mut self, bounds: &BTreeMap<Partition, Bounds>) {
         let is_complete =
             self.owned.iter().all(|(partition, owned)| !owned.is_open() || bounds.contains_key(partition));
         if !is_complete {
-            self.bounds = JoinSet::new();
             return self.ask_bounds();
         }
         let table = self.tables.borrow_and_update().clone();
@@ -214,16 +212,18 @@ impl BrokerTask {
         self.publish_triggers();
     }
 
+    fn bounds_unknown(&self, error: &LogError) {
+        // The end of the stream of ownership tells of a closed log.
+        if !matches!(error, LogError::Closed) {
+            tracing::error!(broker = %self.broker, code = error.code(), "changed triggers are not in force: {error}");
+            self.io.status.set_problem(Some(error.to_string().into()));
+        }
+    }
+
     fn apply(&mut self, message: Message) {
-        match message {
-            Message::Bounds(bounds) => self.triggers_changed(&bounds),
-            Message::Partition { partition, generation, input } => {
-                let is_current =
-                    self.owned.get(&partition).is_some_and(|owned| owned.generation == generation);
-                if is_current {
-                    self.apply_input(partition, input);
-                }
-            }
+        let Message { partition, generation, input } = message;
+        if self.owned.get(&partition).is_some_and(|owned| owned.generation == generation) {
+            self.apply_input(partition, input);
         }
     }
 
@@ -276,8 +276,9 @@ impl BrokerTask {
         match action {
             Action::ReadHead { partition, from } => self.read(partition, |line| line.read_head(from)),
             Action::ReadRetry { partition, from } => self.read(partition, |line| line.read_retry(from)),
-            Action::Sweep { sweep, from, to: _, entries } => {
-                self.read(sweep.partition, |line| line.sweep(sweep, from, entries));
+            Action::Sweep { sweep, from, to, entries } => {
+                let wanted = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX).min(entries);
+                self.read(sweep.partition, |line| line.sweep(sweep, from, wanted));
             }
             Action::Fetch(fetch) => self.read(fetch.partition, |line| line.fetch(fetch)),
             Action::Resolve { resolve, time } => {
@@ -342,6 +343,3 @@ impl BrokerTask {
         self.io.status.set_partitions(self.core.partitions());
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -128,11 +128,11 @@ impl World {
 
 /// Waits for a condition. The limit is there to end a test that fails, on whatever machine.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..60_000 {
-        if condition() {
-            return;
+    let polled = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("waited in vain until {what}");
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), polled).await;
+    assert!(waited.is_ok(), "waited in vain until {what}");
 }

@@ -232,12 +232,12 @@ async fn metrics_equal_the_book() {
         r#"pelton_trigger_ended_total{broker="main",end="delivered",namespace="default",trigger="a"} 1"#,
         r#"pelton_trigger_ended_total{broker="main",end="kept",namespace="default",trigger="a"} 0"#,
         r#"pelton_trigger_failed_attempts_total{broker="main",namespace="default",trigger="a"} 1"#,
-        r#"pelton_trigger_backlog{broker="main",namespace="default",trigger="a"} 0"#,
+        r#"pelton_trigger_backlog_events{broker="main",namespace="default",trigger="a"} 0"#,
         r#"pelton_delivery_attempts_total{broker="main",namespace="default",outcome="2xx"} 1"#,
         r#"pelton_delivery_attempts_total{broker="main",namespace="default",outcome="5xx"} 1"#,
         r#"pelton_delivery_end_to_end_seconds_count{broker="main",namespace="default"} 1"#,
         r#"pelton_delivery_seconds_count{broker="main",namespace="default"} 2"#,
-        "pelton_deliveries_in_flight 0",
+        "pelton_in_flight_deliveries 0",
     ] {
         assert!(text.lines().any(|known| known == line), "{line}\nis not in\n{text}");
     }

@@ -69,7 +69,7 @@ async fn hanging_subscribers_leave_room_for_the_others() {
         world.counted(trigger, "delivered", 500).await;
     }
     let text = prometheus::TextEncoder::new().encode_to_string(&world.registry.gather()).unwrap();
-    assert!(text.contains("\npelton_deliveries_in_flight 0\n"), "{text}");
+    assert!(text.contains("\npelton_in_flight_deliveries 0\n"), "{text}");
     world.stop().await;
 }
 
