@@ -156,7 +156,8 @@ impl Topics {
         let (readiness, partitions, settled) = match self.ensure(broker).await {
             Ok(partitions) => (Readiness::Ready, partitions, true),
             Err(error) => {
-                tracing::warn!(broker = %broker.name, code = error.code(), %error, "topics are not as they should be; trying again");
+                tracing::warn!(broker = %broker.name, code = error.code(), %error, "topics are not as they should be; trying \
+                 again");
                 let was_ready = known.is_some_and(|seen| {
                     seen.published.readiness.is_ready() && seen.published.topic == broker.topic
                 });
@@ -221,7 +222,8 @@ impl Topics {
             let mut gone = true;
             for name in [&names.dead_letter, &names.retry, &names.events] {
                 if let Err(error) = self.log.delete_topic(name).await {
-                    tracing::warn!(topic = %name, code = error.code(), %error, "the topic of a deleted broker could not be removed; trying again");
+                    tracing::warn!(topic = %name, code = error.code(), %error, "the topic of a deleted broker could not be \
+                     removed; trying again");
                     gone = false;
                 }
             }

@@ -20,7 +20,8 @@ const PAUSED: &str = "delivery.pelton.dev/paused";
 
 fn trigger(name: &str, retry: u32) -> String {
     format!(
-        "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata:\n  name: {name}\nspec:\n  broker: b\n  subscriber: {{uri: 'http://sink/'}}\n  delivery: {{retry: {retry}}}\n"
+        "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata:\n  name: {name}\nspec:\n  broker: b\n  subscriber: \
+         {{uri: 'http://sink/'}}\n  delivery: {{retry: {retry}}}\n"
     )
 }
 

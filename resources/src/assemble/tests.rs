@@ -71,7 +71,8 @@ fn a_trigger_without_its_broker_waits() {
     assert_eq!(
         told(&alone),
         [
-            "PEL-1310 f.yaml:6: spec.broker: there is no Broker default/b; add it, or correct spec.broker; the trigger is not ready, its events wait"
+            "PEL-1310 f.yaml:6: spec.broker: there is no Broker default/b; add it, or correct spec.broker; the trigger is \
+             not ready, its events wait"
         ]
     );
     let both = one(&(trigger("t", "b", TO_SINK) + &broker("b", "")));
@@ -109,10 +110,32 @@ fn an_unresolved_dead_letter_sink_lets_the_trigger_wait() {
     assert_eq!((reason(trigger), &trigger.delivery.dead_letter_sink), ("DestinationNotFound", &None));
 }
 
+const BROKER_DEFAULTS: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config-br-defaults, namespace: knative-eventing}
+data:
+  default-br-config: |
+    clusterDefault:
+      brokerClass: MTChannelBasedBroker
+      apiVersion: v1
+      kind: ConfigMap
+      name: cfg
+      namespace: default
+      delivery: {retry: 1, timeout: PT1S, deadLetterSink: {uri: 'http://cluster/'}}
+    namespaceDefaults:
+      default: {delivery: {retry: 2, backoffDelay: PT2S}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: cfg}
+data: {default.topic.partitions: '3'}
+---
+";
+
 #[test]
 fn delivery_is_merged_field_by_field_down_to_the_defaults() {
-    let defaults = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config-br-defaults, namespace: knative-eventing}\ndata:\n  default-br-config: |\n    clusterDefault:\n      brokerClass: MTChannelBasedBroker\n      apiVersion: v1\n      kind: ConfigMap\n      name: cfg\n      namespace: default\n      delivery: {retry: 1, timeout: PT1S, deadLetterSink: {uri: 'http://cluster/'}}\n    namespaceDefaults:\n      default: {delivery: {retry: 2, backoffDelay: PT2S}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: cfg}\ndata: {default.topic.partitions: '3'}\n---\n";
-    let text = defaults.to_owned()
+    let text = BROKER_DEFAULTS.to_owned()
         + &broker("b", "spec: {delivery: {retry: 3, backoffPolicy: linear}}")
         + &trigger("t", "b", &format!("{TO_SINK}\n  delivery: {{retry: 4}}"))
         + &trigger("u", "b", TO_SINK)
@@ -133,7 +156,8 @@ fn delivery_is_merged_field_by_field_down_to_the_defaults() {
 
 #[test]
 fn mistakes_within_config_br_defaults_have_the_line_of_the_file() {
-    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config-br-defaults, namespace: knative-eventing}\ndata:\n  default-br-config: |\n    clusterDefault:\n      delivery:\n        retri: 1\n";
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config-br-defaults, namespace: knative-eventing}\n\
+     data:\n  default-br-config: |\n    clusterDefault:\n      delivery:\n        retri: 1\n";
     assert_eq!(
         told(&one(text)),
         [
@@ -145,7 +169,8 @@ fn mistakes_within_config_br_defaults_have_the_line_of_the_file() {
 #[test]
 fn settings_for_kafka_are_named_and_a_missing_config_map_too() {
     let text = broker("b", "spec: {config: {apiVersion: v1, kind: ConfigMap, name: cfg}}")
-        + "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cfg}\ndata:\n  default.topic.partitions: '5'\n  bootstrap.servers: k:9092\n  default.topic.partition: '5'\n---\n"
+        + "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cfg}\ndata:\n  default.topic.partitions: '5'\n  \
+         bootstrap.servers: k:9092\n  default.topic.partition: '5'\n---\n"
         + &broker("c", "spec: {config: {name: none}}");
     let snapshot = one(&text);
     assert_eq!(snapshot.brokers[&name("b")].partitions, 5);
@@ -155,7 +180,8 @@ fn settings_for_kafka_are_named_and_a_missing_config_map_too() {
         [
             "PEL-1313 f.yaml:17: spec.config: there is no ConfigMap default/none among the resources; defaults hold",
             "PEL-1307 f.yaml:11: data[\"bootstrap.servers\"]: is for a Kafka cluster and has no effect on the embedded log",
-            "PEL-1307 f.yaml:12: data[\"default.topic.partition\"]: is no setting of a Broker that Pelton knows and has no effect; did you mean \"default.topic.partitions\"?",
+            "PEL-1307 f.yaml:12: data[\"default.topic.partition\"]: is no setting of a Broker that Pelton knows and has no \
+             effect; did you mean \"default.topic.partitions\"?",
         ]
     );
 }
@@ -181,7 +207,8 @@ fn two_brokers_never_share_a_topic() {
     assert_eq!(
         told(&snapshot),
         [
-            "PEL-1309 f.yaml:6: metadata.name: needs the topic knative-broker-a-b-c, which belongs to broker a-b/c; rename one, or give it another topic with the annotation kafka.eventing.knative.dev/external.topic"
+            "PEL-1309 f.yaml:6: metadata.name: needs the topic knative-broker-a-b-c, which belongs to broker a-b/c; rename \
+             one, or give it another topic with the annotation kafka.eventing.knative.dev/external.topic"
         ]
     );
     let external = broker("x", "").replace(
@@ -196,7 +223,14 @@ fn dead_letters_never_go_round_in_circles() {
     let dead = |to: &str| format!("spec: {{delivery: {{deadLetterSink: {{ref: {}}}}}}}", broker_ref(to));
     let itself = one(&broker("a", &dead("a")));
     assert!(itself.brokers.is_empty());
-    assert!(told(&itself)[0].starts_with("PEL-1311 f.yaml:4: spec.delivery.deadLetterSink: closes a cycle of dead letter sinks, default/a -> default/a: "), "{:?}", told(&itself));
+    assert!(
+        told(&itself)[0].starts_with(
+            "PEL-1311 f.yaml:4: spec.delivery.deadLetterSink: closes a cycle of dead letter \
+     sinks, default/a -> default/a: "
+        ),
+        "{:?}",
+        told(&itself)
+    );
 
     let round = one(&(broker("a", "")
         + &broker("b", &dead("c"))
@@ -216,7 +250,8 @@ fn dead_letters_never_go_round_in_circles() {
 #[test]
 fn the_default_dead_letter_sink_does_not_send_to_itself() {
     let defaults = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: config-br-defaults, namespace: knative-eventing}}\ndata:\n  default-br-config: |\n    clusterDefault: {{delivery: {{deadLetterSink: {{ref: {}}}}}}}\n---\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: config-br-defaults, namespace: knative-eventing}}\n\
+         data:\n  default-br-config: |\n    clusterDefault: {{delivery: {{deadLetterSink: {{ref: {}}}}}}}\n---\n",
         broker_ref("dlq").replace("name: dlq", "name: dlq, namespace: default")
     );
     let both = defaults.clone()

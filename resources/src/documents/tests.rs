@@ -82,7 +82,8 @@ const TRIGGERS_WITH_MISTAKES: &[(&str, &[&str])] = &[
     (
         "  delivery:\n    timeout: 10s\n",
         &[
-            "PEL-1303 f.yaml:9: spec.delivery.timeout: \"10s\" is not a duration; write an ISO-8601 duration such as PT0.5S, PT10M or P7D",
+            "PEL-1303 f.yaml:9: spec.delivery.timeout: \"10s\" is not a duration; write an ISO-8601 duration such as PT0.5S, \
+             PT10M or P7D",
         ],
     ),
     (
@@ -102,7 +103,8 @@ const TRIGGERS_WITH_MISTAKES: &[(&str, &[&str])] = &[
     (
         "  delivery: {backoffPolicy: exponentail}\n",
         &[
-            "PEL-1303 f.yaml:8: spec.delivery.backoffPolicy: \"exponentail\" is not one of linear, exponential; did you mean \"exponential\"?",
+            "PEL-1303 f.yaml:8: spec.delivery.backoffPolicy: \"exponentail\" is not one of linear, exponential; did you mean \
+             \"exponential\"?",
         ],
     ),
     (
@@ -115,14 +117,16 @@ const TRIGGERS_WITH_MISTAKES: &[(&str, &[&str])] = &[
     (
         "  delivery: {deadLetterSink: {uri: /dead}}\n",
         &[
-            "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink.uri: is relative, and there is no ref to resolve it against; write an absolute URL such as http://host:port/path",
+            "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink.uri: is relative, and there is no ref to resolve it against; \
+             write an absolute URL such as http://host:port/path",
         ],
     ),
     (
         "  delivery: {deadLetterSink: {ref: {kind: Broker, name: B}}}\n",
         &[
             "PEL-1304 f.yaml:8: spec.delivery.deadLetterSink.ref.apiVersion: is missing; add it, for example apiVersion: v1",
-            "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink.ref.name: \"B\" is not a name; use at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
+            "PEL-1303 f.yaml:8: spec.delivery.deadLetterSink.ref.name: \"B\" is not a name; use at most 253 lower-case \
+             letters, digits, '-' and '.', with a letter or digit at both ends",
         ],
     ),
     (
@@ -132,13 +136,15 @@ const TRIGGERS_WITH_MISTAKES: &[(&str, &[&str])] = &[
     (
         "  filters:\n  - all:\n    - not:\n        exact: {'my-type': a}\n",
         &[
-            "PEL-1101 f.yaml:11: spec.filters[0].all[0].not.exact: `my-type` is not an attribute name; a name starts with a lower-case letter and consists of lower-case letters and digits",
+            "PEL-1101 f.yaml:11: spec.filters[0].all[0].not.exact: `my-type` is not an attribute name; a name starts with a \
+             lower-case letter and consists of lower-case letters and digits",
         ],
     ),
     (
         "  filters:\n  - eventPattern: {source: [a]}\n",
         &[
-            "PEL-1303 f.yaml:9: spec.filters[0].eventPattern: event patterns are not served by this version; use filters (exact, prefix, suffix, cesql)",
+            "PEL-1303 f.yaml:9: spec.filters[0].eventPattern: event patterns are not served by this version; use filters \
+             (exact, prefix, suffix, cesql)",
         ],
     ),
 ];
@@ -157,8 +163,10 @@ fn known_fields_that_are_not_served_are_warnings() {
     assert_eq!(
         problems(&text),
         [
-            "PEL-1307 f.yaml:8: spec.delivery.deadLetterSink.CACerts: is not served by Pelton and has no effect; trust a private authority with the client's trust store",
-            "PEL-1307 f.yaml:8: spec.delivery.deadLetterSink.audience: is not served by Pelton and has no effect; deliveries carry no OIDC token",
+            "PEL-1307 f.yaml:8: spec.delivery.deadLetterSink.CACerts: is not served by Pelton and has no effect; trust a \
+             private authority with the client's trust store",
+            "PEL-1307 f.yaml:8: spec.delivery.deadLetterSink.audience: is not served by Pelton and has no effect; deliveries \
+             carry no OIDC token",
         ]
     );
     assert!(Source::read("f.yaml", &text).problems().iter().all(|p| p.severity == Severity::Warning));
@@ -175,55 +183,66 @@ fn annotations_of_pelton_are_checked_and_others_left_alone() {
         (
             "knative.dev/dependency: '{}'",
             vec![
-                "PEL-1307 f.yaml:6: metadata.annotations[\"knative.dev/dependency\"]: has no effect: a trigger waits for its broker and subscriber only",
+                "PEL-1307 f.yaml:6: metadata.annotations[\"knative.dev/dependency\"]: has no effect: a trigger waits for its \
+                 broker and subscriber only",
             ],
         ),
         (
             "delivery.pelton.dev/max-concurency: '3'",
             vec![
-                "PEL-1314 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurency\"]: unknown annotation of Pelton; did you mean \"delivery.pelton.dev/max-concurrency\"?",
+                "PEL-1314 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurency\"]: unknown annotation of \
+                 Pelton; did you mean \"delivery.pelton.dev/max-concurrency\"?",
             ],
         ),
         (
             "delivery.pelton.dev/max-concurrency: 3",
             vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurrency\"]: is a number; write it in quotes: \"3\"",
+                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurrency\"]: is a number; write it in \
+                 quotes: \"3\"",
             ],
         ),
         (
             "delivery.pelton.dev/max-concurrency: '0'",
             vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurrency\"]: \"0\" is not a number of deliveries; write a whole number from 1",
+                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurrency\"]: \"0\" is not a number of \
+                 deliveries; write a whole number from 1",
             ],
         ),
         (
             "delivery.pelton.dev/max-rate: 'NaN'",
             vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-rate\"]: \"NaN\" is not a rate; write deliveries per second, such as 50 or 0.5",
+                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-rate\"]: \"NaN\" is not a rate; write \
+                 deliveries per second, such as 50 or 0.5",
             ],
         ),
         (
             "delivery.pelton.dev/start: soon",
             vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/start\"]: \"soon\" is none of latest, earliest, or a time such as 2026-05-01T12:00:00Z",
+                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/start\"]: \"soon\" is none of latest, \
+                 earliest, or a time such as 2026-05-01T12:00:00Z",
             ],
         ),
         (
             "kafka.eventing.knative.dev/delivery.order: keyed",
             vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"kafka.eventing.knative.dev/delivery.order\"]: \"keyed\" is not one of ordered, unordered",
+                "PEL-1303 f.yaml:6: metadata.annotations[\"kafka.eventing.knative.dev/delivery.order\"]: \"keyed\" is not \
+                 one of ordered, unordered",
             ],
         ),
         (
             "filter.pelton.dev/event-pattern: '{}'",
             vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"filter.pelton.dev/event-pattern\"]: event patterns are not served by this version; use filters (exact, prefix, suffix, cesql)",
+                "PEL-1303 f.yaml:6: metadata.annotations[\"filter.pelton.dev/event-pattern\"]: event patterns are not served \
+                 by this version; use filters (exact, prefix, suffix, cesql)",
             ],
         ),
         (
             "log.pelton.dev/partitions: '3'",
             vec![
-                "PEL-1314 f.yaml:6: metadata.annotations[\"log.pelton.dev/partitions\"]: unknown annotation of Pelton; a Trigger takes delivery.pelton.dev/order, delivery.pelton.dev/max-concurrency, delivery.pelton.dev/max-rate, delivery.pelton.dev/start, delivery.pelton.dev/paused, filter.pelton.dev/event-pattern, filter.pelton.dev/event-pattern-dialect",
+                "PEL-1314 f.yaml:6: metadata.annotations[\"log.pelton.dev/partitions\"]: unknown annotation of Pelton; a \
+                 Trigger takes delivery.pelton.dev/order, delivery.pelton.dev/max-concurrency, delivery.pelton.dev/max-rate, \
+                 delivery.pelton.dev/start, delivery.pelton.dev/paused, filter.pelton.dev/event-pattern, \
+                 filter.pelton.dev/event-pattern-dialect",
             ],
         ),
     ];
@@ -254,7 +273,8 @@ const DOCUMENTS_WITH_MISTAKES: &[(&str, &[&str])] = &[
     (
         "apiVersion: eventing.knative.dev/v1\nkind: Triger\n",
         &[
-            "PEL-1305 f.yaml:1: Triger (eventing.knative.dev/v1) is not a kind of Knative Eventing that Pelton knows; did you mean \"Trigger\"?",
+            "PEL-1305 f.yaml:1: Triger (eventing.knative.dev/v1) is not a kind of Knative Eventing that Pelton knows; did \
+             you mean \"Trigger\"?",
         ],
     ),
     (
@@ -278,7 +298,8 @@ const DOCUMENTS_WITH_MISTAKES: &[(&str, &[&str])] = &[
     (
         "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: My_Broker, labls: {}}\n",
         &[
-            "PEL-1315 f.yaml:3: metadata.name: \"My_Broker\" is not a name; use at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
+            "PEL-1315 f.yaml:3: metadata.name: \"My_Broker\" is not a name; use at most 253 lower-case letters, digits, '-' \
+             and '.', with a letter or digit at both ends",
             "PEL-1302 f.yaml:3: metadata.labls: unknown field; did you mean \"labels\"?",
         ],
     ),
@@ -442,7 +463,8 @@ fn bombs_are_refused() {
 #[test]
 fn a_document_writes_itself_as_yaml_that_reads_the_same() {
     let text = format!(
-        "{TRIGGER}  delivery: {{timeout: PT5S}}\n  filters: [{{exact: {{type: 'true', source: '5', subject: \"a: b\\n#\"}}}}]\nstatus: {{x: 1}}\n"
+        "{TRIGGER}  delivery: {{timeout: PT5S}}\n  filters: [{{exact: {{type: 'true', source: '5', subject: \"a: b\\n\
+         #\"}}}}]\nstatus: {{x: 1}}\n"
     );
     let first = Source::read("f.yaml", &text);
     let yaml = first.documents()[0].to_yaml().unwrap();
