@@ -276,9 +276,8 @@ impl BrokerTask {
         match action {
             Action::ReadHead { partition, from } => self.read(partition, |line| line.read_head(from)),
             Action::ReadRetry { partition, from } => self.read(partition, |line| line.read_retry(from)),
-            Action::Sweep { sweep, from, to, entries } => {
-                let wanted = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX).min(entries);
-                self.read(sweep.partition, |line| line.sweep(sweep, from, wanted));
+            Action::Sweep { sweep, from, entries, .. } => {
+                self.read(sweep.partition, |line| line.sweep(sweep, from, entries));
             }
             Action::Fetch(fetch) => self.read(fetch.partition, |line| line.fetch(fetch)),
             Action::Resolve { resolve, time } => {
