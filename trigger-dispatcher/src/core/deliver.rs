@@ -163,7 +163,7 @@ impl Partition {
             open.state = State::Sent { sequence, started: false };
             let ended = ended(handle, open, body.clone(), trigger);
             self.free(handle, ended.target, shared, turn);
-            self.keep(ended, shared, turn);
+            self.keep(&ended, shared, turn);
             return;
         };
         let event = match (open.target, open.known_failure()) {
@@ -255,7 +255,7 @@ impl Partition {
         match verdict {
             Verdict::Delivered(None) => self.taken(&ended, turn),
             Verdict::Delivered(Some(event)) => self.replied(ended, &event, shared, turn),
-            Verdict::Retry(wait) => self.retry(ended, wait, shared, turn),
+            Verdict::Retry(wait) => self.retry(&ended, wait, shared, turn),
             Verdict::Failed(failure) => self.failed(ended, failure, shared, turn),
         }
     }
@@ -299,7 +299,7 @@ impl Partition {
     }
 
     /// The event waits for its next attempt: in the lane, or in the retry topic so that the lane can go on.
-    fn retry(&mut self, ended: Ended, wait: std::time::Duration, shared: &mut Shared, turn: &mut Turn<'_>) {
+    fn retry(&mut self, ended: &Ended, wait: std::time::Duration, shared: &mut Shared, turn: &mut Turn<'_>) {
         let due = turn.now + wait;
         let Handle { lane: key, source, offset } = ended.handle;
         let Some(lane) = self.lanes.get_mut(&key) else { return };
@@ -308,7 +308,7 @@ impl Partition {
             && !lane.stays_in_place()
             && lane.has_room_in_retry();
         if moves {
-            let place = self.origin_of(&ended);
+            let place = self.origin_of(ended);
             let record =
                 dead_letter::waiting(ended.body.record(), place, ended.attempts, due, ended.failure.clone());
             self.move_to_retry_topic(ended.handle, record, turn);
@@ -338,7 +338,7 @@ impl Partition {
         let Handle { lane: key, source, offset } = ended.handle;
         if ended.target == Target::DeadLetterSink || ended.trigger.delivery.dead_letter_sink.is_none() {
             ended.failure.get_or_insert(failure);
-            self.keep(ended, shared, turn);
+            self.keep(&ended, shared, turn);
             return;
         }
         // Rows of the retry topic have no room for why; the next entry there has.
@@ -358,7 +358,7 @@ impl Partition {
     }
 
     /// Keeps the event in the dead-letter topic.
-    fn keep(&mut self, ended: Ended, shared: &Shared, turn: &mut Turn<'_>) {
+    fn keep(&mut self, ended: &Ended, shared: &Shared, turn: &mut Turn<'_>) {
         let failure = ended.failure.clone().unwrap_or_else(|| Box::new(unknown_failure()));
         let earlier = match (ended.target, failure.reason) {
             (Target::Subscriber, _) => 0,
@@ -369,7 +369,7 @@ impl Partition {
         };
         let attempts = ended.attempts.saturating_add(earlier);
         let record =
-            dead_letter::kept(ended.body.record(), self.origin_of(&ended), attempts, failure, turn.now);
+            dead_letter::kept(ended.body.record(), self.origin_of(ended), attempts, failure, turn.now);
         let Handle { lane, source, offset } = ended.handle;
         let pending = PendingRecord::dead_letter(Some(lane), source, offset, self.number, record);
         debug_assert_eq!(shared.trigger(lane.trigger).name, ended.trigger.name);

@@ -414,7 +414,7 @@ impl Lane {
                     open.holds = true;
                 }
             } else {
-                self.unchain(Link { offset, key, follower, blocked });
+                self.unchain(&Link { offset, key, follower, blocked });
             }
         }
         true
@@ -430,13 +430,13 @@ impl Lane {
                 held.push(Link { offset: open.offset, key, follower, blocked });
             }
         });
-        for link in held {
+        for link in &held {
             self.unchain(link);
         }
     }
 
     /// An event is out of its chain: its successor may start.
-    fn unchain(&mut self, link: Link) {
+    fn unchain(&mut self, link: &Link) {
         let unknown = usize::from(self.order == Order::Keyed && link.key == Key::Unknown);
         if link.blocked || (unknown > 0 && self.unknown_keys == 1) {
             self.rebuild(self.order);

@@ -29,6 +29,6 @@ mod sweep;
 pub(crate) use action::{
     Action, Admission, Attempt, AttemptId, FetchId, ResolveId, SaveId, Source, SweepId, Target, Turn,
 };
-pub(crate) use body::{Body, BodyBudget};
-pub(crate) use broker::{BrokerCore, CoreConfig, Opened, PartitionStatus, RowError};
+pub(crate) use body::BodyBudget;
+pub(crate) use broker::{BrokerCore, CoreConfig, Opened, PartitionStatus};
 pub(crate) use counters::TriggerCounters;

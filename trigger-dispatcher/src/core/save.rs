@@ -37,6 +37,9 @@ pub(super) struct PendingRecord {
     save: u64,
 }
 
+/// Rows as a progress update has them.
+type ChangedRows = Vec<(Box<str>, Option<LaneProgress>)>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Reply,
@@ -385,7 +388,7 @@ impl Partition {
         id: u64,
         room: &mut usize,
         shared: &Shared,
-    ) -> (Vec<LaneKey>, Offset, Vec<(Box<str>, Option<LaneProgress>)>) {
+    ) -> (Vec<LaneKey>, Offset, ChangedRows) {
         let dirty = std::mem::take(&mut self.saver.retry_dirty);
         let mut saved = Vec::new();
         for key in self.choose_lanes(id, Source::Retry, &dirty) {
@@ -552,12 +555,6 @@ impl Partition {
             let handle = Handle { lane, source: record.source, offset: record.offset };
             self.refuse_reply(handle, message, shared, turn);
         }
-    }
-
-    /// How long the present state of the saver has lasted; for tests of its bounds.
-    #[cfg(test)]
-    pub(super) fn saved_heads(&self) -> (Offset, Offset) {
-        (self.saver.saved_head, self.saver.saved_retry_head)
     }
 }
 

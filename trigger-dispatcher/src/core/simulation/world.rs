@@ -73,7 +73,7 @@ enum Happening {
 enum Answer {
     Head(u32, Offset),
     Retry(u32, Offset),
-    Sweep(SweepId, Offset, Offset, usize),
+    Sweep(SweepId, Offset, usize),
     Fetch(FetchId),
     Resolve(ResolveId, Timestamp),
     Started(AttemptId),
@@ -200,7 +200,7 @@ impl World {
             let at = self.rng.u64(..until);
             self.schedule(at, Happening::Publish);
         }
-        let mut some = |world: &mut Self, wanted: bool, most: u64, make: fn() -> Happening| {
+        let some = |world: &mut Self, wanted: bool, most: u64, make: fn() -> Happening| {
             for _ in 0..if wanted { world.rng.u64(..=most) } else { 0 } {
                 let at = world.rng.u64(..until);
                 world.schedule(at, make());
@@ -372,7 +372,7 @@ impl World {
             Action::Sweep { sweep, from, to, entries } => {
                 assert!(from < to, "a sweep of nothing");
                 let after = self.soon();
-                self.answer(after, Answer::Sweep(sweep, from, to, entries));
+                self.answer(after, Answer::Sweep(sweep, from, entries));
             }
             Action::Fetch(fetch) => {
                 let after = self.soon();
@@ -588,9 +588,8 @@ impl World {
                 let chunk = self.log.retry[partition as usize].read(from, most);
                 self.turn(|core, turn| core.retry_read(partition, chunk, turn));
             }
-            Answer::Sweep(sweep, from, to, entries) => {
+            Answer::Sweep(sweep, from, entries) => {
                 let most = entries.min(self.rng.usize(1..40));
-                let _ = to;
                 let chunk = self.log.events[sweep.partition as usize].read(from, most);
                 self.turn(|core, turn| core.sweep_read(sweep, chunk, turn));
             }
