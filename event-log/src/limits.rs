@@ -43,5 +43,5 @@ pub const BUDGET_SLACK: u64 = 20;
 /// What deliveries append (replies, retries, dead letters) may overdraw a budget by this share (1/n of it): without it a
 /// full broker could not finish the very events that fill it.
 pub const BUDGET_RESERVE: u64 = 8;
-/// An active segment is closed when its oldest record reaches this share (1/n) of the shortest retention age.
+/// An active segment with records is closed when it is as old as this share (1/n) of the shortest retention age.
 pub const SEGMENT_AGE_SHARE: u32 = 8;

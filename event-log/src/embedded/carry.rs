@@ -13,7 +13,6 @@ use super::read::{self, Stretch};
 use super::runs::Piece;
 use super::segment::{self, Segment};
 use super::stats::Counters;
-use crate::limits::CARRY_BYTES;
 
 /// The folder of what was damaged.
 pub(super) const QUARANTINE: &str = "quarantine";
@@ -44,17 +43,18 @@ impl Carry {
 }
 
 impl Core {
-    /// One step of the retirement under way: carries up to [`CARRY_BYTES`], or finishes. Answers whether more is to do.
+    /// One step of the retirement under way: carries some, or finishes. Answers whether more is to do.
     pub(super) fn carry_on(&mut self, now: Timestamp) -> Result<bool, Failure> {
         let Some(mut carry) = self.carry.take() else { return Ok(false) };
         if carry.todo.is_empty() {
             self.retire(carry).map_err(Failure::Fatal)?;
             return Ok(true);
         }
-        // On a full disk the rest stays to do; what was written already is found again by the later-copy rule.
-        let step = self.carry_step(&mut carry, now);
+        // On a full disk it is given up, so that segments that need no carrying can go first. What was written is a second
+        // copy that nobody looks at.
+        self.carry_step(&mut carry, now)?;
         self.carry = Some(carry);
-        step.map(|()| true)
+        Ok(true)
     }
 
     fn carry_step(&mut self, carry: &mut Carry, now: Timestamp) -> Result<(), Failure> {
@@ -62,7 +62,7 @@ impl Core {
         batch.clear();
         let mut placed = Vec::new();
         let mut todo = carry.todo.clone();
-        while batch.disk_bytes() < CARRY_BYTES as u64 {
+        while batch.disk_bytes() < self.settings.carry_bytes as u64 {
             let Some((partition, piece)) = todo.pop_front() else { break };
             let rest = self.collect(&carry.from, &partition, &piece, &mut batch, &mut placed)?;
             if let Some(rest) = rest {
@@ -95,7 +95,8 @@ impl Core {
             return Ok(None);
         }
         let first = piece.first.max(start);
-        let stretch = Stretch { home: partition.home, from: first, to: piece.last, bytes: CARRY_BYTES };
+        let stretch =
+            Stretch { home: partition.home, from: first, to: piece.last, bytes: self.settings.carry_bytes };
         let reached = read::stretch(&self.shared, from, stretch, |place, payload| {
             let at = batch.record(*place, payload);
             placed.push((Arc::clone(partition), *place, at, (payload.len() + RECORD_OVERHEAD) as u32));

@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) segment_bytes: u64,
     pub(super) tail_cache_bytes: usize,
     pub(super) append_bytes: usize,
+    /// Bytes that one step of a retirement carries forward.
+    pub(super) carry_bytes: usize,
     #[cfg(test)]
     pub(super) mutation: Option<Mutation>,
 }
@@ -112,6 +114,8 @@ pub(super) struct Active {
     pub(super) checkpoint: u64,
     /// Bytes of records that are still kept.
     pub(super) live: u64,
+    /// When it was started.
+    pub(super) since: Timestamp,
 }
 
 /// A segment that is complete.
@@ -134,7 +138,7 @@ pub(super) fn prepare_segment(
     let name = segment::file_name(number);
     let file = disk.create(&name)?;
     match initialise(&*file, log_id, number, bytes).and_then(|()| disk.sync_folder(segment::FOLDER)) {
-        Ok(()) => Ok(Arc::new(Segment::indexed(number, seed, file, SegmentIndex::new()))),
+        Ok(()) => Ok(Arc::new(Segment::indexed(number, seed, file, SegmentIndex::default()))),
         Err(error) => {
             // Give the space back at once; if this fails too, the empty file goes when the log is next opened.
             let _ = disk.remove(&name);
@@ -370,7 +374,8 @@ impl Core {
             }
         }
         super::partition::lock(&self.shared.segments).insert(next.number, Arc::clone(&next));
-        self.active = Some(Active { segment: next, end: BLOCK, size, checkpoint: BLOCK, live: 0 });
+        self.active =
+            Some(Active { segment: next, end: BLOCK, size, checkpoint: BLOCK, live: 0, since: now });
         let written = self.write_here(&mut own, flags::CHECKPOINT, now);
         self.own = own;
         self.count_space();

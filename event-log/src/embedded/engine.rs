@@ -1,6 +1,7 @@
 //! The embedded log as the roles see it.
 
 use std::fmt;
+use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -10,7 +11,7 @@ use pelton_runtime::clock::Clock;
 use tokio::sync::oneshot;
 
 use super::config::Config;
-use super::core::Settings;
+use super::core::{Core, Settings};
 use super::directory;
 use super::disk::Disk;
 use super::partition::{Partition, lock};
@@ -53,25 +54,29 @@ impl EmbeddedLog {
             segment_bytes,
             tail_cache_bytes: config.tail_cache_bytes,
             append_bytes: quarter.min(limits::APPEND_BYTES_MAX),
+            carry_bytes: quarter.min(limits::CARRY_BYTES),
             #[cfg(test)]
             mutation: None,
         };
-        let append_bytes = settings.append_bytes;
         let now = Timestamp::from_millis(clock.unix_ms());
         let disk: Arc<dyn Disk> = Arc::new(directory.disk);
         let core = recover::open(&disk, directory.log_id, settings, now)?;
-        let shared = Arc::clone(&core.shared);
         if let Some(notice) = directory.notice {
-            shared.notice(notice);
+            core.shared.notice(notice);
         }
+        Self::serve(core, config, clock, Some(directory.lock))
+    }
+
+    /// Starts the writer.
+    pub(super) fn serve(
+        core: Core,
+        config: Config,
+        clock: Clock,
+        lock: Option<File>,
+    ) -> Result<Self, LogError> {
+        let (shared, append_bytes) = (Arc::clone(&core.shared), core.settings.append_bytes);
         let queue = Arc::new(Queue::new(config.queue_bytes));
-        let writer = Writer {
-            core,
-            queue: Arc::clone(&queue),
-            clock,
-            on_fatal: config.on_fatal,
-            lock: Some(directory.lock),
-        };
+        let writer = Writer { core, queue: Arc::clone(&queue), clock, on_fatal: config.on_fatal, lock };
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run())

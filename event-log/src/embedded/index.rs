@@ -37,8 +37,6 @@ pub(super) struct Run {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SegmentIndex {
     runs: HashMap<Home, Vec<Run>>,
-    /// The earliest time of a record; `u64::MAX` without any.
-    pub(super) min_time: u64,
     extents: usize,
 }
 
@@ -47,18 +45,16 @@ pub(super) struct SegmentIndex {
 pub(super) struct RunTable {
     /// Position of the segment's last checkpoint; 0 if it has none.
     pub(super) checkpoint: u64,
-    pub(super) min_time: u64,
     pub(super) runs: Vec<(Home, Run)>,
 }
 
 impl SegmentIndex {
-    pub(super) fn new() -> Self {
-        Self { min_time: u64::MAX, ..Self::default() }
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
     }
 
     /// Adds the record whose frame of `size` bytes is at `at`. Records of a partition come in the order of their positions.
     pub(super) fn add(&mut self, place: &RecordPlace, at: u32, size: u32) {
-        self.min_time = self.min_time.min(place.time);
         let runs = self.runs.entry((place.topic, place.partition)).or_default();
         // The last two: what is appended, and what is carried forward between.
         let continued = runs.iter_mut().rev().take(2).find(|run| run.last.wrapping_add(1) == place.offset);
@@ -115,7 +111,6 @@ impl SegmentIndex {
         let mut runs: Vec<_> = self.runs().collect();
         runs.sort_unstable_by_key(|(home, run)| (*home, run.first));
         table.extend_from_slice(&checkpoint.to_le_bytes());
-        table.extend_from_slice(&self.min_time.to_le_bytes());
         table.extend_from_slice(&(runs.len() as u32).to_le_bytes());
         for ((topic, partition), run) in runs {
             for number in [topic, partition, run.extents.len() as u32] {
@@ -135,11 +130,10 @@ impl SegmentIndex {
 
     /// Reads a whole footer back.
     pub(super) fn decode(table: &[u8], extents: &[u8]) -> Option<Self> {
-        let mut index = Self::new();
+        let mut index = Self::default();
         let mut extents = Cursor(extents);
         let mut table = Cursor(table);
-        let (_, min_time, count) = (table.u64()?, table.u64()?, table.u32()?);
-        index.min_time = min_time;
+        let (_, count) = (table.u64()?, table.u32()?);
         for _ in 0..count {
             let (home, mut run, extent_count) = decode_run(&mut table)?;
             for _ in 0..extent_count {
@@ -163,7 +157,7 @@ const EXTENT_BYTES: usize = 2 * 4 + 2 * 8;
 impl RunTable {
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let mut body = Cursor(body);
-        let mut table = Self { checkpoint: body.u64()?, min_time: body.u64()?, runs: Vec::new() };
+        let mut table = Self { checkpoint: body.u64()?, runs: Vec::new() };
         for _ in 0..body.u32()? {
             let (home, run, _) = decode_run(&mut body)?;
             table.runs.push((home, run));

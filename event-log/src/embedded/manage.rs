@@ -209,7 +209,11 @@ impl Core {
         if self.carry.is_some() {
             return self.carry_on(now);
         }
-        self.close_old_segment(now)?;
+        match self.close_old_segment(now) {
+            // What needs no space goes on.
+            Ok(()) | Err(Failure::DiskFull) => {}
+            Err(failure) => return Err(failure),
+        }
         let trims = self.aged(now);
         self.trim(&trims, now)?;
         // Never the newest: if the checkpoint of the active segment should be damaged, its own is the next one.
@@ -227,9 +231,9 @@ impl Core {
     fn close_old_segment(&mut self, now: Timestamp) -> Result<(), Failure> {
         let shortest = self.topics.values().map(|topic| topic.spec.retention.age).min();
         let (Some(shortest), Some(active)) = (shortest, &self.active) else { return Ok(()) };
-        let oldest = active.segment.with_index(|index| index.min_time).unwrap_or(u64::MAX);
+        let empty = active.segment.with_index(|index| index.is_empty()).unwrap_or(true);
         let limit = (shortest / SEGMENT_AGE_SHARE).max(Duration::from_secs(1));
-        if now.since(Timestamp::from_millis(oldest)) < limit {
+        if empty || now.since(active.since) < limit {
             return Ok(());
         }
         self.roll(now)

@@ -168,8 +168,9 @@ pub(super) fn stretch(
         let read = segment.file.read_at(&mut buffer, at)?;
         let damage =
             visit_records(&buffer[..read], at, segment.seed, segment.number, home, |place, payload| {
-                if place.offset < expected || place.offset > to {
-                    return place.offset <= to;
+                // Other runs of the partition may lie between: what was appended between what was carried forward.
+                if place.offset < expected || place.offset >= reach {
+                    return true;
                 }
                 if !visit(&place, payload) {
                     stopped = Some(expected);
@@ -179,7 +180,7 @@ pub(super) fn stretch(
                     shared.damaged(segment, at, "records are missing");
                 }
                 expected = place.offset + 1;
-                true
+                expected < reach
             });
         for at in damage {
             shared.damaged(segment, at, "a checksum is wrong");

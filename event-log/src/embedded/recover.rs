@@ -415,7 +415,7 @@ fn build_segment(found: &Found) -> Result<BuiltSegment, LogError> {
         let segment = Segment::sealed(found.number, found.seed, Arc::clone(&found.file));
         return Ok((Arc::new(segment), size, footer.table.runs.clone()));
     }
-    let mut index = SegmentIndex::new();
+    let mut index = SegmentIndex::default();
     let mut window = Window::new(&*found.file).map_err(failed())?;
     for batch in &found.scan.batches {
         scan::frames(&mut window, found.seed, batch, |at, kind, body| {

@@ -198,7 +198,7 @@ fn decode_footer(bytes: &[u8], seed: Seed, number: u64) -> Option<Footer> {
 pub(super) fn rebuild_index(file: &dyn DiskFile, seed: Seed, number: u64) -> io::Result<SegmentIndex> {
     let mut window = Window::new(file)?;
     let found = scan::scan(&mut window, seed, number, BLOCK)?;
-    let mut index = SegmentIndex::new();
+    let mut index = SegmentIndex::default();
     for batch in &found.batches {
         scan::frames(&mut window, seed, batch, |at, kind, body| {
             if kind == Kind::Record {

@@ -3,5 +3,7 @@
 mod damage;
 mod engine;
 mod model;
+mod retention;
 mod simulated;
+mod space;
 mod support;

@@ -17,7 +17,7 @@ use crate::embedded::disk::Disk;
 use crate::embedded::partition::Partition;
 use crate::embedded::prepare::{self, Work};
 use crate::embedded::read::{self, Plan};
-use crate::embedded::{manage, recover};
+use crate::embedded::{Stats, manage, recover};
 use crate::{
     Append, AppendError, Batch, Content, LaneProgress, LogError, OnFull, ProgressUpdate, ReadLimit,
     Retention, Stored, TopicSpec,
@@ -30,7 +30,13 @@ const RETRY: &str = "e_retry";
 const DEAD: &str = "e_dead-letter";
 
 pub(super) fn settings(mutation: Option<Mutation>) -> Settings {
-    Settings { segment_bytes: SEGMENT, tail_cache_bytes: 1024, append_bytes: 3 * 1024, mutation }
+    Settings {
+        segment_bytes: SEGMENT,
+        tail_cache_bytes: 1024,
+        append_bytes: 3 * 1024,
+        carry_bytes: 1024,
+        mutation,
+    }
 }
 
 type Place = (String, u32);
@@ -63,19 +69,23 @@ struct Model {
     doubtful: bool,
     next_key: u64,
     now: u64,
+    /// What the lives came upon.
+    seen: Stats,
     age: Duration,
     budget: u64,
     on_full: OnFull,
     /// All batches have one shape, whose first record ends with the first sector: a stale record of a retired segment then
     /// lies exactly where a new one would.
     aligned: bool,
+    /// Long lives in which retirements and appends alternate.
+    busy: bool,
 }
 
 /// Bytes of a key with which a record, its frame and the batch header before it fill a sector.
 const ALIGNED_KEY: usize = 512 - 48 - 36 - 15;
 
 /// A history: lives of a log on one disk, each ended by a crash or a clean stop. Answers what is wrong.
-pub(super) fn run(seed: u64, mutation: Option<Mutation>) -> Result<(), String> {
+pub(super) fn run(seed: u64, mutation: Option<Mutation>) -> Result<Stats, String> {
     let disk = SimulatedDisk::new(seed);
     let mut rng = Rng::with_seed(seed ^ 0x9e37_79b9);
     let lives = rng.u32(2..5);
@@ -85,14 +95,16 @@ pub(super) fn run(seed: u64, mutation: Option<Mutation>) -> Result<(), String> {
         doubtful: false,
         next_key: 0,
         now: 1_000_000,
+        seen: Stats::default(),
         age: Duration::from_millis(if rng.bool() { 3_000 } else { 3_600_000 }),
         budget: if rng.u8(0..3) == 0 { 8 * 1024 } else { 1 << 30 },
         on_full: if rng.u8(0..4) == 0 { OnFull::Expire } else { OnFull::Refuse },
         aligned: rng.u8(0..6) == 0,
+        busy: rng.u8(0..4) == 0,
         rng,
     };
     for _ in 0..lives {
-        disk.die_after(model.rng.u64(1..if model.aligned { 250 } else { 90 }));
+        disk.die_after(model.rng.u64(1..if model.aligned || model.busy { 300 } else { 90 }));
         if model.rng.u8(0..5) == 0 {
             disk.set_capacity(disk.used() + model.rng.u64(0..3 * SEGMENT));
         }
@@ -102,7 +114,8 @@ pub(super) fn run(seed: u64, mutation: Option<Mutation>) -> Result<(), String> {
     }
     // The last look, with nothing in its way.
     let core = open(&disk, mutation, &model).map_err(|error| format!("the last start failed: {error}"))?;
-    model.check(&core)
+    model.check(&core)?;
+    Ok(model.seen)
 }
 
 fn open(disk: &SimulatedDisk, mutation: Option<Mutation>, model: &Model) -> Result<Core, LogError> {
@@ -119,19 +132,27 @@ impl Model {
             Err(error) => return Err(format!("the start failed: {error}")),
         };
         self.check(&core)?;
-        for _ in 0..self.rng.u32(1..if self.aligned { 120 } else { 40 }) {
-            if self.act(&mut core, disk)?.is_err() {
+        let worked = self.work(&mut core, disk);
+        add(&mut self.seen, &core.shared.counters.snapshot());
+        worked?;
+        if !disk.is_dead() && self.rng.bool() && core.close(self.time()).is_ok() && !disk.is_dead() {
+            // A clean stop needs no luck: nothing may be lost now even if the power fails.
+            disk.die_after(1);
+            let _ = disk.create("last breath");
+        }
+        Ok(())
+    }
+
+    /// Works until the disk dies or the life is over.
+    fn work(&mut self, core: &mut Core, disk: &SimulatedDisk) -> Result<(), String> {
+        for _ in 0..self.rng.u32(1..if self.aligned || self.busy { 120 } else { 40 }) {
+            if self.act(core, disk)?.is_err() {
                 if disk.is_dead() {
                     return Ok(());
                 }
                 return Err("the log gave up although the disk works".into());
             }
             self.now += self.rng.u64(0..200);
-        }
-        if self.rng.bool() && core.close(self.time()).is_ok() && !disk.is_dead() {
-            // A clean stop needs no luck: nothing may be lost now even if the power fails.
-            disk.die_after(1);
-            let _ = disk.create("last breath");
         }
         Ok(())
     }
@@ -142,6 +163,7 @@ impl Model {
 
     fn act(&mut self, core: &mut Core, disk: &SimulatedDisk) -> Result<Result<(), Fatal>, String> {
         let outcome = match self.rng.u8(0..20) {
+            10..=15 if self.busy => core.housekeep(self.time()).map(|_| ()),
             0..=1 => self.ensure_topics(core),
             2 if self.rng.u8(0..6) == 0 => self.delete_topic(core),
             3..=4 => {
@@ -418,6 +440,16 @@ impl Model {
     }
 }
 
+fn add(seen: &mut Stats, stats: &Stats) {
+    seen.appended_records += stats.appended_records;
+    seen.quarantined += stats.quarantined;
+    seen.retired_segments += stats.retired_segments;
+    seen.carried_records += stats.carried_records;
+    seen.expired_records += stats.expired_records;
+    seen.refused_full += stats.refused_full;
+    seen.refused_disk_full += stats.refused_disk_full;
+}
+
 fn prepare_ahead(core: &mut Core, disk: &SimulatedDisk, now: Timestamp) -> Result<(), Fatal> {
     let Some((number, seed)) = core.wants_segment(now) else { return Ok(()) };
     let prepared = prepare_segment(disk, LOG_ID, seed, number, SEGMENT);
@@ -488,11 +520,23 @@ fn every_history_keeps_what_was_acknowledged() {
         Some(seed) => seed..seed + 1,
         None => 0..number("PELTON_SEEDS").unwrap_or(1_000),
     };
+    let alone = seeds.end - seeds.start == 1;
+    let mut seen = Stats::default();
     for seed in seeds {
-        if let Err(what) = run(seed, None) {
-            panic!("seed {seed}: {what} (PELTON_SEED={seed} runs it alone)");
+        match run(seed, None) {
+            Ok(stats) => add(&mut seen, &stats),
+            Err(what) => panic!("seed {seed}: {what} (PELTON_SEED={seed} runs it alone)"),
         }
     }
+    let everything = [
+        seen.quarantined,
+        seen.retired_segments,
+        seen.carried_records,
+        seen.expired_records,
+        seen.refused_full,
+        seen.refused_disk_full,
+    ];
+    assert!(alone || everything.iter().all(|count| *count > 20), "not all was tried: {seen:?}");
 }
 
 /// The test of the test: a log with a deliberate mistake must be found out.
@@ -501,7 +545,7 @@ fn finds(mutation: Mutation) {
     let found = (0..10_000).find_map(|seed| run(seed, Some(mutation)).err().map(|what| (seed, what)));
     let Some((seed, what)) = found else { panic!("no seed finds {mutation:?}") };
     println!("seed {seed} finds {mutation:?}: {what}");
-    assert_eq!(run(seed, None), Ok(()), "seed {seed} fails without {mutation:?} too");
+    assert!(run(seed, None).is_ok(), "seed {seed} fails without {mutation:?} too");
 }
 
 #[test]
