@@ -79,7 +79,7 @@ async fn old_settled_records_go_and_what_a_lane_still_needs_is_carried_forward()
     let check = async |log: &EmbeddedLog| {
         let all = read_all(log, "t", 0, 0).await;
         assert_eq!(all[0], (150, "150".to_owned()), "reading starts at the first kept one");
-        assert!(all.iter().take(50).map(|(offset, key)| offset.to_string() == *key).all(|same| same));
+        assert!(all.iter().take(50).all(|(offset, key)| offset.to_string() == *key));
         assert!(all.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0));
     };
     check(&log).await;
