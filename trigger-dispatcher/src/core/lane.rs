@@ -18,7 +18,7 @@ use crate::limits;
 /// The chain that all events of an ordered lane are in.
 const ONE_CHAIN: u64 = 0;
 
-/// How much a lane may hold.
+/// How much a lane and a save may hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
     /// Open events, unless the lane is ordered.
@@ -29,6 +29,8 @@ pub(super) struct Sizes {
     pub retries_open_max: usize,
     /// Events that wait for the dead letter sink.
     pub sink_pending_max: usize,
+    /// Bytes of one save, about.
+    pub save_bytes: usize,
 }
 
 impl Default for Sizes {
@@ -38,6 +40,7 @@ impl Default for Sizes {
             window_ordered: limits::WINDOW_ORDERED,
             retries_open_max: limits::RETRIES_OPEN_MAX,
             sink_pending_max: limits::SINK_PENDING_MAX,
+            save_bytes: limits::SAVE_BYTES,
         }
     }
 }

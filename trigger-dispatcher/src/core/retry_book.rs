@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use pelton_event::{Origin, Record, Step, Timestamp};
 use pelton_event_log::{Chunk, Content, Offset};
-use pelton_resources::NamespacedName;
+use pelton_resources::{NamespacedName, Order};
 
 use super::action::{Action, LaneKey, Source, Target, Turn};
 use super::lane::Lane;
@@ -99,6 +99,7 @@ impl Partition {
             None => {}
         }
         self.expect_trigger(key, shared, turn);
+        self.stored_already(key, &waiting, turn);
         let lane = self.lane(key, shared);
         if lane.admit_waiting(&waiting) {
             if waiting.progress() > (false, 0) {
@@ -112,6 +113,25 @@ impl Partition {
         }
         self.mark_retry_dirty(key, turn.now);
         self.queue_pump(key);
+    }
+
+    /// An entry that is to be stored once more, because a save of which the log kept a part failed, need not be.
+    fn stored_already(&mut self, key: LaneKey, waiting: &Waiting, turn: &Turn<'_>) {
+        let Some((source, offset)) = self.saver.drop_unsaved_retry(key, waiting.origin, waiting.progress())
+        else {
+            return;
+        };
+        self.lane_end_without_record(key, source, offset);
+        match source {
+            Source::Events => self.mark_dirty(key, turn.now),
+            Source::Retry => self.mark_retry_dirty(key, turn.now),
+        }
+    }
+
+    fn lane_end_without_record(&mut self, key: LaneKey, source: Source, offset: Offset) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.queue_mut(source).end_without_record(offset);
+        }
     }
 
     /// An entry for a trigger that is not known here waits as that of a deleted one does: it may be created again.
@@ -144,6 +164,7 @@ impl Partition {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             if lane.supersede_by_retries() {
                 self.mark_dirty(key, turn.now);
+                self.mark_retry_dirty(key, turn.now);
             }
             self.queue_sweep(key);
             self.queue_pump(key);
@@ -170,7 +191,8 @@ impl Lane {
             }
         }
         if let Some(open) = self.events.get(waiting.origin).filter(|open| !open.is_ended()) {
-            if open.state != State::Idle {
+            // In order, an event is only delivered in its place.
+            if open.state != State::Idle || self.order() != Order::Unordered {
                 return false;
             }
             self.end(Source::Events, waiting.origin, End::Superseded, false);
@@ -190,15 +212,21 @@ impl Lane {
         self.enqueue(Source::Retry, waiting.offset);
     }
 
-    /// Events for which an entry of the retry topic stands are not delivered from here again.
+    /// Events for which an entry of the retry topic stands are not delivered from here again; in order, it is the entry that
+    /// goes.
     fn supersede_by_retries(&mut self) -> bool {
         if self.by_origin.is_empty() || self.key.replay.is_some() {
             return false;
         }
-        let known = |open: &&Open| !open.is_ended() && self.by_origin.contains_key(&open.offset);
-        let superseded: Vec<_> = self.events.iter().filter(known).map(|open| open.offset).collect();
-        for offset in &superseded {
-            self.end(Source::Events, *offset, End::Superseded, false);
+        let entry = |open: &Open| Some((open.offset, *self.by_origin.get(&open.offset)?));
+        let unended = self.events.iter().filter(|open| !open.is_ended());
+        let superseded: Vec<_> = unended.filter_map(entry).collect();
+        for (event, entry) in &superseded {
+            if self.order() == Order::Unordered {
+                self.end(Source::Events, *event, End::Superseded, false);
+            } else {
+                self.end(Source::Retry, *entry, End::Superseded, false);
+            }
         }
         !superseded.is_empty()
     }

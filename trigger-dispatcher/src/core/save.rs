@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pelton_event::{Record, Timestamp};
+use pelton_event::{Record, Step, Timestamp};
 use pelton_event_log::{
     AppendError, Batch, LaneProgress, Offset, Partition as PartitionNumber, ProgressUpdate, Urgency,
 };
@@ -163,6 +163,25 @@ impl Saver {
         self.since.get_or_insert(now);
     }
 
+    /// Takes an entry for the retry topic back that is not in a save; answers whose it was.
+    pub(super) fn drop_unsaved_retry(
+        &mut self,
+        lane: LaneKey,
+        origin: Offset,
+        progress: (bool, u32),
+    ) -> Option<(Source, Offset)> {
+        let is_it = |pending: &PendingRecord| {
+            let Some(of) = pending.record.envelope.origin.as_ref() else { return false };
+            let Step::Retry { attempts, failure, .. } = &of.step else { return false };
+            pending.save == 0
+                && pending.lane == Some(lane)
+                && of.offset == origin
+                && (failure.is_some(), *attempts) == progress
+        };
+        let index = self.records.iter().position(is_it)?;
+        self.records.remove(index).map(|pending| (pending.source, pending.offset))
+    }
+
     fn has_work(&self) -> bool {
         self.moved
             || !self.records.is_empty()
@@ -224,7 +243,7 @@ impl Partition {
 
     fn begin_save(&mut self, urgency: Urgency, shared: &mut Shared, turn: &mut Turn<'_>) {
         let id = shared.next_sequence();
-        let mut room = limits::SAVE_BYTES;
+        let mut room = shared.sizes.save_bytes;
         let records = self.choose_records(id, &mut room, shared);
         let (lanes, rows) = self.choose_rows(id, &mut room, shared);
         let (retry_lanes, retry_head, retry_rows) = self.choose_retry_rows(id, &mut room, shared);

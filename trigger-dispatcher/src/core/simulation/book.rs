@@ -130,6 +130,8 @@ impl Book {
                     assert_eq!(*topic, log.topics.retry);
                     self.enters_retry(of, next[*partition as usize]);
                     let account = self.account(of);
+                    // Where a failed save was stored in part, an event may come again after its end.
+                    account.again |= account.has_end_in(life);
                     account.durable_attempts[usize::from(failure.is_some())] = *attempts;
                     next[*partition as usize] += 1;
                 }

@@ -11,6 +11,8 @@ mod log;
 mod people;
 mod world;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use world::{Plan, World};
 
 const SEEDS_DEFAULT: u64 = 2_000;
@@ -39,7 +41,16 @@ fn every_event_has_exactly_one_end() {
         return;
     }
     let first = number("PELTON_FIRST_SEED").unwrap_or(0);
-    for seed in first..first + number("PELTON_SEEDS").unwrap_or(SEEDS_DEFAULT) {
-        run(seed, Plan::of(seed));
-    }
+    let end = first + number("PELTON_SEEDS").unwrap_or(SEEDS_DEFAULT);
+    let next = AtomicU64::new(first);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < end) {
+                    run(seed, Plan::of(seed));
+                }
+            });
+        }
+    });
 }
