@@ -1,6 +1,7 @@
 //! What the dispatcher knows about triggers and brokers: for `describe`, for the scaler, for metrics.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -24,6 +25,8 @@ pub(crate) struct BrokerStatus {
     partitions: Mutex<Vec<PartitionStatus>>,
     unserved: Mutex<BTreeMap<u32, Box<str>>>,
     problem: Mutex<Option<Box<str>>>,
+    /// Whether every partition that this process was given so far, and one at least, knows the triggers.
+    settled_in: AtomicBool,
 }
 
 /// A trigger and its counters.
@@ -83,6 +86,11 @@ impl BrokerStatus {
         *lock(&self.problem) = problem;
     }
 
+    /// Says whether every partition that this process was given so far, and one at least, knows the triggers.
+    pub(crate) fn set_settled_in(&self, settled_in: bool) {
+        self.settled_in.store(settled_in, Relaxed);
+    }
+
     fn counters(&self, trigger: &NamespacedName) -> Option<Arc<TriggerCounters>> {
         let triggers = self.triggers();
         let found = triggers.binary_search_by(|row| row.0.cmp(trigger)).ok()?;
@@ -113,6 +121,25 @@ pub struct Handle {
 impl Handle {
     pub(crate) fn new(board: Arc<Board>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
         Self { board, snapshots }
+    }
+
+    /// Whether `trigger` is on its way into service: its Broker is ready, but some partition does not dispatch yet or has not
+    /// registered it durably. An event that comes in meanwhile may count as one from before its time.
+    #[must_use]
+    pub fn is_registering(&self, trigger: &NamespacedName) -> bool {
+        let snapshot = self.snapshot();
+        let Some(broker) = snapshot.triggers.get(trigger).and_then(|t| snapshot.brokers.get(&t.broker))
+        else {
+            return false;
+        };
+        if !broker.readiness.is_ready() {
+            return false;
+        }
+        let Some(status) = self.board.get(&broker.name) else { return true };
+        let ready = lock(&status.partitions).iter().filter(|partition| partition.ready).count();
+        let counters = status.counters(trigger);
+        ready < broker.partitions as usize
+            || counters.is_none_or(|counters| counters.unregistered.load(Relaxed) > 0)
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -222,7 +249,9 @@ fn trigger_readiness(
     if let Some(trouble) = broker.and_then(BrokerStatus::trouble) {
         return Readiness::not_ready("DispatchImpaired", trouble);
     }
-    if counters.is_none_or(|counters| counters.unregistered.load(Relaxed) > 0) {
+    // A partition that is not open yet has not said what is unregistered there.
+    let settled_in = broker.is_some_and(|broker| broker.settled_in.load(Relaxed));
+    if !settled_in || counters.is_none_or(|counters| counters.unregistered.load(Relaxed) > 0) {
         return Readiness::not_ready("Registering", "it is being registered in the partitions of its Broker");
     }
     Readiness::Ready

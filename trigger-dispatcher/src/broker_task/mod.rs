@@ -141,10 +141,11 @@ impl BrokerTask {
         loop {
             match self.wait(&mut messages).await {
                 Wake::Stop => self.stop_all(),
-                Wake::Ownership(Some(change)) => self.ownership_changed(change),
-                Wake::Ownership(None) => {
-                    tracing::debug!(broker = %self.broker, "the log is closed; the broker task ends");
-                    return;
+                Wake::Ownership(change) => {
+                    if !self.ownership_changes(change) {
+                        tracing::debug!(broker = %self.broker, "the log is closed; the broker task ends");
+                        return;
+                    }
                 }
                 // All that came in is applied before anything new starts.
                 Wake::Messages => messages.drain(..).for_each(|message| self.apply(message)),

@@ -1,5 +1,6 @@
 //! Partitions that come and go.
 
+use futures_util::FutureExt as _;
 use pelton_event_log::{Epoch, LogError, OwnershipChange, Partition, Release};
 use tokio::task::JoinSet;
 
@@ -54,7 +55,18 @@ impl Owned {
 }
 
 impl BrokerTask {
-    pub(super) fn ownership_changed(&mut self, change: OwnershipChange) {
+    /// Takes over the change, and those that came with it. Answers false at the end of the stream: the log is closed.
+    pub(super) fn ownership_changes(&mut self, first: Option<OwnershipChange>) -> bool {
+        let mut next = Some(first);
+        while let Some(change) = next {
+            let Some(change) = change else { return false };
+            self.ownership_changed(change);
+            next = self.ownership.next().now_or_never();
+        }
+        true
+    }
+
+    fn ownership_changed(&mut self, change: OwnershipChange) {
         match change {
             OwnershipChange::Gained { partition, epoch } => self.gained(partition, epoch),
             OwnershipChange::Revoked { partition, release } => self.stop_partition(partition, Some(release)),
@@ -75,6 +87,7 @@ impl BrokerTask {
         }
         self.generation += 1;
         self.owned.insert(partition, Owned::new(self.generation));
+        self.publish_settled_in();
         self.read(partition, |line| line.open(epoch));
     }
 
@@ -99,6 +112,7 @@ impl BrokerTask {
                 self.io.status.set_unserved(partition, Some(error.to_string().into()));
             }
         }
+        self.publish_settled_in();
     }
 
     /// The log cannot answer about a partition, and waiting will not help.
@@ -164,5 +178,11 @@ impl BrokerTask {
         }
         self.io.status.set_unserved(partition, None);
         self.publish_partitions();
+        self.publish_settled_in();
+    }
+
+    fn publish_settled_in(&self) {
+        let is_opening = self.owned.values().any(|owned| owned.stage == Stage::Opening);
+        self.io.status.set_settled_in(!is_opening && !self.owned.is_empty());
     }
 }

@@ -78,7 +78,12 @@ impl World {
 
     /// Appends an event to the broker `main`, by key if it has one.
     async fn publish(&self, event: Event) {
-        let topics = BrokerTopics::of("knative-broker-default-main");
+        self.publish_to("main", event).await;
+    }
+
+    /// Appends an event to a broker.
+    async fn publish_to(&self, broker: &str, event: Event) {
+        let topics = BrokerTopics::of(&format!("knative-broker-default-{broker}"));
         let all = self.log.topics().await.unwrap();
         let partitions = all.iter().find(|topic| topic.name == topics.events).unwrap().partitions;
         let key =
@@ -115,7 +120,13 @@ impl World {
 
     /// Waits until a counter of a trigger is `value`.
     async fn counted(&self, trigger: &str, counter: &str, value: u64) {
-        until(&format!("{trigger}: {counter} is {value}"), || self.counter(trigger, counter) >= value).await;
+        let reached = tokio::time::timeout(Duration::from_secs(60), async {
+            while self.counter(trigger, counter) < value {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let reached = reached.await.is_ok();
+        assert!(reached, "{trigger}: {counter} does not reach {value}: {:?}", self.status(trigger));
         assert_eq!(self.counter(trigger, counter), value, "{trigger}: {counter}");
     }
 

@@ -21,7 +21,9 @@ impl Setup {
     /// Lets the broker task of `main` know `trigger`.
     fn served(&self, trigger: &str) -> Arc<TriggerCounters> {
         let counters = Arc::new(TriggerCounters::default());
-        self.board.broker(&name("main")).set_triggers(vec![(name(trigger), counters.clone())]);
+        let main = self.board.broker(&name("main"));
+        main.set_triggers(vec![(name(trigger), counters.clone())]);
+        main.set_settled_in(true);
         counters
     }
 
@@ -46,6 +48,29 @@ fn a_trigger_is_ready_once_it_misses_nothing() {
     assert_eq!(setup.reason("a"), "Registering");
     add(&counters.unregistered, -2);
     assert_eq!(setup.reason("a"), "Ready");
+    // A partition that is still being opened has not said yet what is unregistered there.
+    setup.board.broker(&name("main")).set_settled_in(false);
+    assert_eq!(setup.reason("a"), "Registering");
+}
+
+#[test]
+fn a_trigger_registers_until_every_partition_has_it() {
+    let asleep = Broker { readiness: Readiness::not_ready("X", "y"), ..broker("asleep") };
+    let of_asleep = Trigger { broker: name("asleep"), ..trigger("waits") };
+    let two = Broker { partitions: 2, ..broker("main") };
+    let setup = setup(vec![two, asleep], vec![trigger("a"), of_asleep]);
+    let is_registering = |trigger: &str| setup.handle.is_registering(&name(trigger));
+    assert!(is_registering("a"), "the broker task does not run yet");
+    assert!(!is_registering("waits") && !is_registering("nowhere"), "nothing is to be waited for");
+    let counters = setup.served("a");
+    let main = setup.board.broker(&name("main"));
+    let partition = |partition| PartitionStatus { partition, head: 0, ready: true, save_error: None };
+    main.set_partitions(vec![partition(0)]);
+    assert!(is_registering("a"), "one partition of two");
+    main.set_partitions(vec![partition(0), partition(1)]);
+    assert!(!is_registering("a"));
+    add(&counters.unregistered, 1);
+    assert!(is_registering("a"), "not durably");
 }
 
 #[test]

@@ -26,6 +26,7 @@ struct State {
     owners: HashMap<TopicName, Vec<mpsc::UnboundedSender<OwnershipChange>>>,
     epochs: HashMap<(TopicName, Partition), Epoch>,
     refusals: Vec<AppendError>,
+    panics: bool,
     reads: u64,
     appends: u64,
 }
@@ -39,6 +40,11 @@ impl MemoryLog {
     /// The next appends are answered with these errors, the last of the list first.
     pub(crate) fn refuse(&self, errors: Vec<AppendError>) {
         self.state.lock().unwrap().refusals = errors;
+    }
+
+    /// The next append panics.
+    pub(crate) fn panic_once(&self) {
+        self.state.lock().unwrap().panics = true;
     }
 
     /// All records of a topic, partition after partition.
@@ -114,6 +120,10 @@ impl MemoryLog {
 
     fn store(&self, batch: Batch) -> Result<Stored, AppendError> {
         let mut state = self.state.lock().unwrap();
+        if std::mem::take(&mut state.panics) {
+            drop(state);
+            panic!("a defect that the test asked for");
+        }
         state.appends += 1;
         if let Some(error) = state.refusals.pop() {
             return Err(error);

@@ -228,3 +228,23 @@ async fn a_stop_gives_up_what_hangs_and_it_comes_again() {
     assert_eq!(http.sent.lock().unwrap()[0].attempts, 0, "what was given up counts as not sent");
     again.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_task_that_ends_by_a_defect_starts_again() {
+    let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    world.ready(&["a"]).await;
+    world.publish(event("1")).await;
+    until("it is on its way", || http.ids().len() == 1).await;
+    // The save of its end brings the broker task down.
+    log.panic_once();
+    http.gate.add_permits(2);
+    until("it came again", || http.ids().len() == 2).await;
+    world.counted("a", "delivered", 1).await;
+    let text = prometheus::TextEncoder::new().encode_to_string(&world.registry.gather()).unwrap();
+    assert!(
+        text.contains("\npelton_in_flight_deliveries 0\n"),
+        "what the broken task had in flight is given back"
+    );
+    world.stop().await;
+}

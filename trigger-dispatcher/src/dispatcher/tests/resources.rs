@@ -1,7 +1,7 @@
 //! What deliveries share: places on replicas, the process-wide share, limits of triggers.
 
-use pelton_resources::Destination;
 use pelton_resources::contracts::NoSlot;
+use pelton_resources::{Destination, Start};
 
 use super::*;
 use crate::testing::{broker, delivery, event, response, trigger};
@@ -70,6 +70,30 @@ async fn hanging_subscribers_leave_room_for_the_others() {
     }
     let text = prometheus::TextEncoder::new().encode_to_string(&world.registry.gather()).unwrap();
     assert!(text.contains("\npelton_in_flight_deliveries 0\n"), "{text}");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_a_share_hears_of_the_room_that_others_leave() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let log = MemoryLog::new();
+    let http = Arc::new(Hanging { good: FakeSender::statuses(&[204]), gate });
+    let config = Config { deliveries_in_flight: 1, ..Config::default() };
+    let setup = Setup { config, ..Setup::new(log.clone(), http.clone()) };
+    let late = Trigger { broker: name("other"), start: Start::Earliest, ..trigger("late") };
+    let triggers = vec![trigger("hangs1"), trigger("hangs2"), late];
+    let world = setup.start(snapshot(vec![broker("main"), broker("other")], triggers));
+    world.ready(&["hangs1", "hangs2", "late"]).await;
+    world.publish(event("1")).await;
+    let in_flight = |trigger| world.backlog(trigger).unwrap().in_flight;
+    until("the hard cap is reached", || in_flight("hangs1") + in_flight("hangs2") == 2).await;
+    world.publish_to("other", event("2")).await;
+    until("it was refused", || world.backlog("late").unwrap().owed == Some(1)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.counter("late", "delivered"), 0);
+    http.gate.add_permits(1);
+    world.counted("late", "delivered", 1).await;
+    http.gate.add_permits(1);
     world.stop().await;
 }
 
