@@ -172,82 +172,84 @@ fn known_fields_that_are_not_served_are_warnings() {
     assert!(Source::read("f.yaml", &text).problems().iter().all(|p| p.severity == Severity::Warning));
 }
 
+/// An annotation of a Trigger and what is said about it.
+const ANNOTATIONS: &[(&str, &[&str])] = &[
+    ("delivery.pelton.dev/order: keyed", &[]),
+    (
+        "knative.dev/dependency: '{}'",
+        &[
+            "PEL-1307 f.yaml:6: metadata.annotations[\"knative.dev/dependency\"]: has no effect: a trigger waits for its \
+                 broker and subscriber only",
+        ],
+    ),
+    (
+        "delivery.pelton.dev/max-concurency: '3'",
+        &[
+            "PEL-1314 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurency\"]: unknown annotation of \
+                 Pelton; did you mean \"delivery.pelton.dev/max-concurrency\"?",
+        ],
+    ),
+    (
+        "delivery.pelton.dev/max-concurrency: 3",
+        &[
+            "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurrency\"]: is a number; write it in \
+                 quotes: \"3\"",
+        ],
+    ),
+    (
+        "delivery.pelton.dev/max-concurrency: '0'",
+        &[
+            "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurrency\"]: \"0\" is not a number of \
+                 deliveries; write a whole number from 1",
+        ],
+    ),
+    (
+        "delivery.pelton.dev/max-rate: 'NaN'",
+        &[
+            "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-rate\"]: \"NaN\" is not a rate; write \
+                 deliveries per second, such as 50 or 0.5",
+        ],
+    ),
+    (
+        "delivery.pelton.dev/start: soon",
+        &[
+            "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/start\"]: \"soon\" is none of latest, \
+                 earliest, or a time such as 2026-05-01T12:00:00Z",
+        ],
+    ),
+    (
+        "kafka.eventing.knative.dev/delivery.order: keyed",
+        &[
+            "PEL-1303 f.yaml:6: metadata.annotations[\"kafka.eventing.knative.dev/delivery.order\"]: \"keyed\" is not \
+                 one of ordered, unordered",
+        ],
+    ),
+    (
+        "filter.pelton.dev/event-pattern: '{}'",
+        &[
+            "PEL-1303 f.yaml:6: metadata.annotations[\"filter.pelton.dev/event-pattern\"]: event patterns are not served \
+                 by this version; use filters (exact, prefix, suffix, cesql)",
+        ],
+    ),
+    (
+        "log.pelton.dev/partitions: '3'",
+        &[
+            "PEL-1314 f.yaml:6: metadata.annotations[\"log.pelton.dev/partitions\"]: unknown annotation of Pelton; a \
+                 Trigger takes delivery.pelton.dev/order, delivery.pelton.dev/max-concurrency, delivery.pelton.dev/max-rate, \
+                 delivery.pelton.dev/start, delivery.pelton.dev/paused, filter.pelton.dev/event-pattern, \
+                 filter.pelton.dev/event-pattern-dialect",
+        ],
+    ),
+];
+
 #[test]
 fn annotations_of_pelton_are_checked_and_others_left_alone() {
     let with = |annotation: &str| {
         let metadata = format!("  name: t\n  annotations:\n    {annotation}\n    example.com/x: y\n");
         problems(&TRIGGER.replace("  name: t\n", &metadata))
     };
-    let cases = [
-        ("delivery.pelton.dev/order: keyed", vec![]),
-        (
-            "knative.dev/dependency: '{}'",
-            vec![
-                "PEL-1307 f.yaml:6: metadata.annotations[\"knative.dev/dependency\"]: has no effect: a trigger waits for its \
-                 broker and subscriber only",
-            ],
-        ),
-        (
-            "delivery.pelton.dev/max-concurency: '3'",
-            vec![
-                "PEL-1314 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurency\"]: unknown annotation of \
-                 Pelton; did you mean \"delivery.pelton.dev/max-concurrency\"?",
-            ],
-        ),
-        (
-            "delivery.pelton.dev/max-concurrency: 3",
-            vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurrency\"]: is a number; write it in \
-                 quotes: \"3\"",
-            ],
-        ),
-        (
-            "delivery.pelton.dev/max-concurrency: '0'",
-            vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-concurrency\"]: \"0\" is not a number of \
-                 deliveries; write a whole number from 1",
-            ],
-        ),
-        (
-            "delivery.pelton.dev/max-rate: 'NaN'",
-            vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/max-rate\"]: \"NaN\" is not a rate; write \
-                 deliveries per second, such as 50 or 0.5",
-            ],
-        ),
-        (
-            "delivery.pelton.dev/start: soon",
-            vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/start\"]: \"soon\" is none of latest, \
-                 earliest, or a time such as 2026-05-01T12:00:00Z",
-            ],
-        ),
-        (
-            "kafka.eventing.knative.dev/delivery.order: keyed",
-            vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"kafka.eventing.knative.dev/delivery.order\"]: \"keyed\" is not \
-                 one of ordered, unordered",
-            ],
-        ),
-        (
-            "filter.pelton.dev/event-pattern: '{}'",
-            vec![
-                "PEL-1303 f.yaml:6: metadata.annotations[\"filter.pelton.dev/event-pattern\"]: event patterns are not served \
-                 by this version; use filters (exact, prefix, suffix, cesql)",
-            ],
-        ),
-        (
-            "log.pelton.dev/partitions: '3'",
-            vec![
-                "PEL-1314 f.yaml:6: metadata.annotations[\"log.pelton.dev/partitions\"]: unknown annotation of Pelton; a \
-                 Trigger takes delivery.pelton.dev/order, delivery.pelton.dev/max-concurrency, delivery.pelton.dev/max-rate, \
-                 delivery.pelton.dev/start, delivery.pelton.dev/paused, filter.pelton.dev/event-pattern, \
-                 filter.pelton.dev/event-pattern-dialect",
-            ],
-        ),
-    ];
-    for (annotation, expected) in cases {
-        assert_eq!(with(annotation), expected, "{annotation}");
+    for (annotation, expected) in ANNOTATIONS {
+        assert_eq!(with(annotation), *expected, "{annotation}");
     }
 }
 
