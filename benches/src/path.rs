@@ -121,12 +121,12 @@ fn whole(report: &mut Report, post: f64) {
     let mut all = Vec::new();
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {
-        let delivered_before = pelton.metric("pelton_delivered_total");
-        let accepted_before = pelton.metric("pelton_accepted_total");
+        let delivered_before = pelton.metric("pelton_trigger_ended_total");
+        let accepted_before = pelton.metric("pelton_ingress_accepted_total");
         let before = (pelton.process.cpu(), std::time::Instant::now());
         Process::run(&["load", &pelton.process.address, "/default/b", "64", &SECONDS.to_string()]);
-        let accepted = pelton.metric("pelton_accepted_total") - accepted_before;
-        wait(|| pelton.metric("pelton_delivered_total") - delivered_before >= accepted);
+        let accepted = pelton.metric("pelton_ingress_accepted_total") - accepted_before;
+        wait(|| pelton.metric("pelton_trigger_ended_total") - delivered_before >= accepted);
         all.push((pelton.process.cpu() - before.0).as_secs_f64() * 1e6 / accepted);
         rates.push(accepted / before.1.elapsed().as_secs_f64());
     }

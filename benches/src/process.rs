@@ -100,8 +100,8 @@ impl Pelton {
         while ingress.is_empty() || admin.is_empty() {
             let line = lines.next().expect("pelton says where it listens").expect("its log is text");
             let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            let address = line["fields"]["address"].as_str().unwrap_or_default().to_owned();
-            match line["fields"]["listener"].as_str() {
+            let address = line["address"].as_str().unwrap_or_default().to_owned();
+            match line["listener"].as_str() {
                 Some("ingress") => ingress = address,
                 Some("admin") => admin = address,
                 _ => {}

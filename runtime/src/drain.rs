@@ -114,7 +114,22 @@ impl StopSignals {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
+
+    /// Waits for the signal that means "at once": one that comes a while after the stop began. What comes right behind the first
+    /// belongs to it: a terminal or `timeout` signals the whole process group, and a wrapper script does so once more.
+    pub async fn again(&mut self) {
+        let from = tokio::time::Instant::now() + SAME_STOP;
+        loop {
+            self.next().await;
+            if tokio::time::Instant::now() >= from {
+                return;
+            }
+        }
+    }
 }
+
+/// Signals within this time are one wish to stop.
+const SAME_STOP: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

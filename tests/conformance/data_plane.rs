@@ -159,7 +159,7 @@ async fn which_responses_are_retried() {
     let pelton = site.start().await;
     assert_eq!(http::request(pelton.ingress, Method::POST, "/default/b", &EVENT, "").await.status, 202);
     eventually("every trigger gave up", async || {
-        let kept = pelton.metric("pelton_kept_total", &[]).await;
+        let kept = pelton.metric("pelton_trigger_ended_total", &["end=\"kept\""]).await;
         (kept as usize == retried.len() + final_ones.len()).then_some(())
     })
     .await;

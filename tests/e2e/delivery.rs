@@ -29,11 +29,8 @@ async fn a_failed_delivery_is_tried_again_until_it_succeeds() {
     let pelton = Site::new(&yaml).start().await;
     send(&pelton, "1", "test", &[]).await;
     eventually("the fourth attempt succeeds", async || (subscriber.count() == 4).then_some(())).await;
-    eventually("it is counted", async || {
-        (pelton.metric("pelton_delivered_total", &[]).await == 1.0).then_some(())
-    })
-    .await;
-    assert_eq!(pelton.metric("pelton_kept_total", &[]).await, 0.0);
+    eventually("it is counted", async || (pelton.ended("t", "delivered").await == 1).then_some(())).await;
+    assert_eq!(pelton.ended("t", "kept").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,10 +157,7 @@ async fn a_reply_goes_back_into_the_broker_and_loops_end() {
     assert_eq!((answer.id(), answer.header("ce-source"), &answer.body[..]), ("a1", "/reply", &b"answer"[..]));
 
     send(&pelton, "round", "loop", &[("ce-knativebrokerttl", "5")]).await;
-    eventually("the loop is cut", async || {
-        (pelton.metric("pelton_kept_total", &[]).await == 1.0).then_some(())
-    })
-    .await;
+    eventually("the loop is cut", async || (pelton.ended("loops", "kept").await == 1).then_some(())).await;
     assert_eq!(subscriber.receipts_at("/loop").len(), 5, "five hops");
 }
 
@@ -182,10 +176,7 @@ async fn a_broken_subscriber_is_probed_not_hammered() {
     for number in 0..EVENTS {
         send(&pelton, &number.to_string(), "test", &[]).await;
     }
-    let waiting = async || {
-        let backlog = pelton.metric("pelton_backlog_events", &["trigger=\"t\""]).await;
-        (backlog as usize == EVENTS).then_some(())
-    };
+    let waiting = async || (pelton.backlog("t").await == Some(EVENTS as u64)).then_some(());
     eventually("all events wait", waiting).await;
     eventually("it is probed for a while", async || (subscriber.count() >= 25).then_some(())).await;
     let distinct: std::collections::HashSet<String> =
@@ -214,7 +205,7 @@ async fn a_retry_far_away_survives_a_restart() {
     let pelton = site.start().await;
     send(&pelton, "1", "test", &[]).await;
     eventually("it waits in the retry topic", async || {
-        (pelton.metric("pelton_retry_topic_total", &[]).await >= 1.0).then_some(())
+        (pelton.metric("pelton_log_appended_records_total", &[]).await >= 2.0).then_some(())
     })
     .await;
     pelton.kill().await;
@@ -223,10 +214,7 @@ async fn a_retry_far_away_survives_a_restart() {
     let pelton = site.start().await;
     eventually("it is delivered", async || (subscriber.count() == 2).then_some(())).await;
     assert!(start.elapsed() > Duration::from_secs(1), "not before it is due");
-    eventually("its end is recorded", async || {
-        (pelton.metric("pelton_backlog_events", &["trigger=\"t\""]).await == 0.0).then_some(())
-    })
-    .await;
+    eventually("its end is recorded", async || (pelton.backlog("t").await == Some(0)).then_some(())).await;
     pelton.kill().await;
     let _pelton = site.start().await;
     assert_eq!(subscriber.count(), 2, "and it stays so");
@@ -253,7 +241,7 @@ async fn max_concurrency_and_max_rate_hold() {
         start.elapsed()
     );
     eventually("the narrow one has all", async || {
-        (pelton.metric("pelton_delivered_total", &["trigger=\"narrow\""]).await == 60.0).then_some(())
+        (pelton.ended("narrow", "delivered").await == 60).then_some(())
     })
     .await;
     assert_eq!(most.load(Ordering::SeqCst), 3);

@@ -49,37 +49,34 @@ async fn each_counter_equals_the_account_book() {
             400
         );
     }
-    let accepted = sent.accepted.len() as f64;
-    let metric = async |name: &str, trigger: &str| {
-        let label = format!("trigger=\"{trigger}\"");
-        pelton
-            .metric(
-                name,
-                if trigger.is_empty() { &[] } else { std::slice::from_ref(&label) }
-                    .iter()
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .as_slice(),
-            )
-            .await
-    };
+    let accepted = sent.accepted.len() as u64;
+    let takers =
+        [("takes", "delivered"), ("rejects", "kept"), ("sunk", "dead_letter_sink"), ("flaky", "delivered")];
     eventually("everything has its end", async || {
-        let ends = metric("pelton_delivered_total", "takes").await
-            + metric("pelton_kept_total", "rejects").await
-            + metric("pelton_dead_lettered_total", "sunk").await
-            + metric("pelton_delivered_total", "flaky").await;
-        (ends == 4.0 * accepted).then_some(())
+        let mut ends = 0;
+        for (name, end) in takers {
+            ends += pelton.ended(name, end).await;
+        }
+        (ends == 4 * accepted).then_some(())
     })
     .await;
-    assert_eq!(pelton.metric("pelton_accepted_total", &[]).await, accepted);
-    assert_eq!(pelton.metric("pelton_refused_total", &[]).await, 7.0);
-    for name in ["takes", "rejects", "sunk", "flaky"] {
-        assert_eq!(metric("pelton_matched_total", name).await, accepted, "{name}");
-        assert_eq!(metric("pelton_backlog_events", name).await, 0.0, "{name}");
+    let of = async |name: &str, trigger: &str| {
+        pelton.metric(name, &[&format!("trigger=\"{trigger}\"")]).await as u64
+    };
+    assert_eq!(pelton.metric("pelton_ingress_received_total", &[]).await as u64, accepted + 7);
+    assert_eq!(pelton.metric("pelton_ingress_accepted_total", &[]).await as u64, accepted);
+    assert_eq!(pelton.metric("pelton_ingress_refused_total", &[]).await, 7.0);
+    for (name, _) in takers {
+        assert_eq!(of("pelton_trigger_matched_total", name).await, accepted, "{name}");
+        assert_eq!(of("pelton_trigger_ended_total", name).await, accepted, "{name} has one end for each");
+        assert_eq!(of("pelton_trigger_backlog_events", name).await, 0, "{name}");
     }
-    assert_eq!(metric("pelton_matched_total", "none").await, 0.0);
+    assert_eq!(of("pelton_trigger_matched_total", "none").await, 0);
     let failed =
-        subscriber.receipts_at("/flaky").iter().filter(|receipt| receipt.answered == 500).count() as f64;
-    assert_eq!(metric("pelton_retried_total", "flaky").await, failed);
-    assert_eq!(subscriber.receipts_at("/sink").len() as f64, accepted);
+        subscriber.receipts_at("/flaky").iter().filter(|receipt| receipt.answered == 500).count() as u64;
+    assert_eq!(of("pelton_trigger_failed_attempts_total", "flaky").await, failed);
+    assert_eq!(of("pelton_trigger_retries_total", "flaky").await, failed);
+    assert_eq!(subscriber.receipts_at("/sink").len() as u64, accepted);
+    let attempts = pelton.metric("pelton_delivery_attempts_total", &[]).await as usize;
+    assert_eq!(attempts, subscriber.count(), "every attempt is counted");
 }

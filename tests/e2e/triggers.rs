@@ -75,10 +75,7 @@ async fn a_paused_trigger_keeps_its_events_and_goes_on_where_it_stopped() {
     for id in ["2", "3"] {
         send(&pelton, id, "test", &[]).await;
     }
-    eventually("they wait", async || {
-        (pelton.metric("pelton_backlog_events", &["trigger=\"t\""]).await == 2.0).then_some(())
-    })
-    .await;
+    eventually("they wait", async || (pelton.backlog("t").await == Some(2)).then_some(())).await;
     assert_eq!(subscriber.count(), 1);
     let (_, out, _) = pelton.tool(&["describe", "trigger", "t"]).await;
     assert!(out.to_lowercase().contains("paused"), "{out}");

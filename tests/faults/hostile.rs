@@ -88,8 +88,7 @@ async fn hostile_subscribers_slow_nobody_and_end_as_dead_letters() {
         .await;
     eventually("every hostile one has dead letters", async || {
         for index in 0..hostile.len() {
-            let label = format!("trigger=\"hostile-{index}\"");
-            if pelton.metric("pelton_kept_total", &[&label]).await < 1.0 {
+            if pelton.ended(&format!("hostile-{index}"), "kept").await == 0 {
                 return None;
             }
         }

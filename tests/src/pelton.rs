@@ -126,9 +126,8 @@ fn listener(log: &Mutex<Vec<String>>, name: &str) -> Option<SocketAddr> {
     let log = log.lock().unwrap();
     log.iter().find_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        let fields = line.get("fields")?;
-        (fields.get("listener")?.as_str()? == name).then_some(())?;
-        fields.get("address")?.as_str()?.parse().ok()
+        (line.get("listener")?.as_str()? == name).then_some(())?;
+        line.get("address")?.as_str()?.parse().ok()
     })
 }
 
@@ -185,6 +184,18 @@ impl Pelton {
             String::from_utf8_lossy(&answer.body)
         );
         answer.json()
+    }
+
+    /// Matched events of a trigger of namespace `default` that have no end yet; `None` while that is not known.
+    pub async fn backlog(&self, trigger: &str) -> Option<u64> {
+        self.api(&format!("/api/v1/triggers/default/{trigger}")).await["status"]["backlog"].as_u64()
+    }
+
+    /// How many events of a trigger came to the given end in this process.
+    pub async fn ended(&self, trigger: &str, end: &str) -> u64 {
+        let labels = [format!("trigger=\"{trigger}\""), format!("end=\"{end}\"")];
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        self.metric("pelton_trigger_ended_total", &labels).await as u64
     }
 
     /// The sum of all series of a metric whose labels contain all of `labels` (`trigger="x"`).

@@ -4,6 +4,7 @@ mod ingress;
 mod log_metrics;
 mod parts;
 mod ready;
+mod registered;
 mod services;
 mod settings;
 
@@ -74,8 +75,7 @@ async fn serve(arguments: &Arguments, effective: &Effective) -> Result<(), Failu
         }
         part = running.ended() => Some(part),
     };
-    let stopped =
-        trigger.stop(effective.config.shutdown.grace.get(), async { _ = signals.next().await }).await;
+    let stopped = trigger.stop(effective.config.shutdown.grace.get(), signals.again()).await;
     running.close().await;
     match (died, stopped) {
         (Some(part), _) => {

@@ -43,8 +43,8 @@ const pelton = spawn(
 const addresses = {};
 await new Promise((resolve, reject) => {
   createInterface({ input: pelton.stderr }).on("line", (line) => {
-    const { fields = {} } = JSON.parse(line);
-    if (fields.listener) addresses[fields.listener] = fields.address;
+    const { listener, address } = JSON.parse(line);
+    if (listener) addresses[listener] = address;
     if (addresses.ingress && addresses.admin) resolve();
   });
   pelton.on("exit", (code) => reject(new Error(`pelton ended with ${code} before it listened`)));

@@ -81,7 +81,7 @@ class Pelton:
             line = self.process.stderr.readline()
             if not line:
                 raise AssertionError("pelton ended before it listened")
-            fields = json.loads(line).get("fields", {})
+            fields = json.loads(line)
             if "listener" in fields:
                 addresses[fields["listener"]] = fields["address"]
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
