@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use super::ingress::Connection;
 use super::log_metrics::LogCollector;
+use super::registered::{RegisteredWriter, registered};
 use super::services::NoServices;
 use super::{could_not_start, ready, settings};
 use crate::failure::Failure;
@@ -33,6 +34,13 @@ pub(super) struct Running {
 }
 
 impl Running {
+    fn part(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
     /// Ends when a part ends although nobody told it to: by a defect. Names it.
     pub(super) async fn ended(&mut self) -> String {
         match self.tasks.join_next().await {
@@ -86,6 +94,9 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
     )
     .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
     let (dispatcher, dispatcher_handle) = dispatcher(config, &log, &snapshots, &clock, &metrics)?;
+    let dispatcher_handle = Arc::new(dispatcher_handle);
+    let first = snapshots.borrow().triggers.keys().cloned().collect::<Vec<_>>();
+    let (serving, is_serving) = watch::channel(false);
     let admin = router(
         AdminConfig {
             address: listening_admin,
@@ -95,31 +106,39 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
         },
         AdminParts {
             snapshots,
-            writer: Arc::new(folder.writer(in_force)),
-            statuses: vec![Arc::new(ingress_handle.clone()), Arc::new(dispatcher_handle), Arc::new(folder)],
+            writer: Arc::new(RegisteredWriter {
+                writer: Arc::new(folder.writer(in_force)),
+                dispatcher: dispatcher_handle.clone(),
+            }),
+            statuses: vec![Arc::new(ingress_handle.clone()), dispatcher_handle.clone(), Arc::new(folder)],
             log: log.clone(),
             clock,
-            ready: ready::check(log.clone(), ingress_handle.clone()),
+            ready: ready::check(log.clone(), ingress_handle.clone(), is_serving),
             metrics,
             drain: drain.clone(),
         },
     );
 
-    let mut tasks = JoinSet::new();
-    let mut part = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-        tasks.spawn(async move {
-            task.await;
-            name
-        });
-    };
-    part("the folder of resources", Box::pin(store.run(drain.clone())));
-    part("the topics", Box::pin(topics.run(drain.clone())));
-    part("the ingress", Box::pin(ingress.run(drain.clone())));
-    part("the dispatcher", Box::pin(dispatcher.run(drain.clone())));
-    let connection = move |peer| Connection::new(&ingress_handle, peer);
-    part("the ingress listener", Box::pin(listeners.ingress.serve_each(connection, drain.clone())));
-    part("the admin listener", Box::pin(listeners.admin.serve(TowerToHyperService::new(admin), drain)));
-    Ok(Running { log, tasks })
+    let mut running = Running { log, tasks: JoinSet::new() };
+    running.part("the folder of resources", store.run(drain.clone()));
+    running.part("the topics", topics.run(drain.clone()));
+    running.part("the ingress", ingress.run(drain.clone()));
+    running.part("the dispatcher", dispatcher.run(drain.clone()));
+    let admin = TowerToHyperService::new(admin);
+    running.part("the admin listener", listeners.admin.serve(admin, drain.clone()));
+    running.part("the ingress listener", async move {
+        // Clients that connect meanwhile wait; so no event comes in before the triggers of the start are in force.
+        let in_force =
+            async { tokio::join!(ingress_handle.loaded(), registered(&*dispatcher_handle, &first)) };
+        tokio::select! {
+            () = drain.signaled() => return,
+            ((), ()) = in_force => {}
+        }
+        serving.send_replace(true);
+        let connection = move |peer| Connection::new(&ingress_handle, peer);
+        listeners.ingress.serve_each(connection, drain).await;
+    });
+    Ok(running)
 }
 
 async fn open_log(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Arc<dyn EventLog>, Failure> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pelton_control::admin::ReadyCheck;
 use pelton_event_log::{Batch, EventLog};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
 /// So long an append proves that the next one works, too: probes must not make a load of their own.
@@ -14,12 +14,21 @@ const PROVEN_FOR: Duration = Duration::from_secs(1);
 const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A check that appends an empty batch, which is written and synced as any other, and asks the ingress.
-pub(super) fn check(log: Arc<dyn EventLog>, ingress: pelton_broker::Handle) -> ReadyCheck {
+/// `serving` turns true when the ingress takes requests.
+pub(super) fn check(
+    log: Arc<dyn EventLog>,
+    ingress: pelton_broker::Handle,
+    serving: watch::Receiver<bool>,
+) -> ReadyCheck {
     let proven: Arc<Mutex<Option<Instant>>> = Arc::default();
     Arc::new(move || {
         let (log, ingress, proven) = (log.clone(), ingress.clone(), proven.clone());
+        let is_serving = *serving.borrow();
         Box::pin(async move {
             ingress.ready()?;
+            if !is_serving {
+                return Err("the triggers are being registered".to_owned());
+            }
             let mut proven = proven.lock().await;
             if proven.is_some_and(|at| at.elapsed() < PROVEN_FOR) {
                 return Ok(());
