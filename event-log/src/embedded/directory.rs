@@ -31,7 +31,7 @@ pub(super) struct Directory {
 /// Takes the directory, making it if need be. `new_id` names a new log.
 pub(super) fn take(dir: &Path, new_id: u64) -> Result<Directory, LogError> {
     let shown = dir.display().to_string();
-    fs::create_dir_all(dir).map_err(io_error("create the data directory", &shown))?;
+    create(dir).map_err(io_error("create the data directory", &shown))?;
     let has_marker = dir.join(MARKER).exists();
     if !has_marker {
         refuse_foreign(dir, &shown)?;
@@ -49,6 +49,19 @@ pub(super) fn take(dir: &Path, new_id: u64) -> Result<Directory, LogError> {
         (new_id, None)
     };
     Ok(Directory { disk, log_id, lock, notice })
+}
+
+/// Makes the directory durable too: without its name in its parent, everything in it could be lost.
+fn create(dir: &Path) -> std::io::Result<()> {
+    let missing =
+        dir.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists());
+    let parents: Vec<&Path> = missing.filter_map(Path::parent).collect();
+    fs::create_dir_all(dir)?;
+    for parent in parents {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn refuse_foreign(dir: &Path, shown: &str) -> Result<(), LogError> {

@@ -404,3 +404,101 @@ pub(super) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&small(bytes.len()).to_le_bytes());
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: u64 = 5;
+
+    fn seed() -> Seed {
+        Seed::new(77, SEGMENT)
+    }
+
+    fn place(offset: u64) -> RecordPlace {
+        RecordPlace { topic: 1, partition: 2, offset, time: 3 }
+    }
+
+    fn batch() -> Vec<u8> {
+        let mut batch = BatchBuffer::default();
+        batch.clear();
+        assert!(batch.is_empty());
+        assert_eq!(batch.record(place(10), b"first"), 48);
+        batch.record(place(11), &[7; 600]);
+        batch.frame(Kind::TopicDeleted, |out| out.extend_from_slice(&9u32.to_le_bytes()));
+        let bytes = batch.seal(seed(), SEGMENT, 4, flags::CHECKPOINT, 1000).to_vec();
+        assert_eq!(bytes.len() as u64, batch.disk_bytes());
+        // Sealed again for another place, it differs in seed, segment and sequence only.
+        let other = batch.seal(Seed::new(77, 6), 6, 1, 0, 0).to_vec();
+        assert_eq!(other.len(), bytes.len());
+        assert!(BatchHeader::decode(&other, seed(), SEGMENT).is_none());
+        bytes
+    }
+
+    fn whole(bytes: &[u8]) -> Option<Vec<Kind>> {
+        let header = BatchHeader::decode(bytes, seed(), SEGMENT)?;
+        let mut kinds = Vec::new();
+        walk(&header, bytes, seed(), |_, kind, _| kinds.push(kind)).then_some(kinds)
+    }
+
+    #[test]
+    fn a_batch_is_read_as_it_was_made() {
+        let bytes = batch();
+        let header = BatchHeader::decode(&bytes, seed(), SEGMENT).unwrap();
+        assert_eq!((header.sequence, header.count, header.flags), (4, 3, flags::CHECKPOINT));
+        assert_eq!(header.disk_bytes(), bytes.len() as u64);
+        assert_eq!(whole(&bytes), Some(vec![Kind::Record, Kind::Record, Kind::TopicDeleted]));
+        let Step::Frame { body, .. } = step(&bytes[48..], seed()) else { panic!("no frame") };
+        assert_eq!(record(body), Some((place(10), b"first".as_slice())));
+    }
+
+    #[test]
+    fn no_flipped_bit_and_no_cut_leaves_a_batch_whole() {
+        let bytes = batch();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(whole(&damaged), None, "bit {bit}");
+        }
+        for end in 0..bytes.len() {
+            assert_eq!(whole(&bytes[..end]), None, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_batch_of_another_segment_or_log_is_not_valid() {
+        let bytes = batch();
+        for (seed, segment) in [(Seed::new(77, 6), 6), (Seed::new(78, SEGMENT), SEGMENT)] {
+            assert!(BatchHeader::decode(&bytes, seed, segment).is_none());
+            assert_eq!(step(&bytes[48..], seed), Step::Damaged);
+        }
+    }
+
+    #[test]
+    fn every_batch_ends_with_zeros_that_end_a_walk() {
+        // Payloads that would fill their last block exactly.
+        for payload in 400..440 {
+            let mut batch = BatchBuffer::default();
+            batch.clear();
+            batch.record(place(0), &vec![1; payload]);
+            let bytes = batch.seal(seed(), SEGMENT, 1, 0, 0);
+            let end = BATCH_HEADER + RECORD_OVERHEAD + payload;
+            assert_eq!(step(&bytes[end..], seed()), Step::End, "{payload}");
+        }
+    }
+
+    #[test]
+    fn headers_and_trailers_are_verified() {
+        let header = SegmentHeader { format: FORMAT, log_id: 77, number: SEGMENT };
+        assert_eq!(SegmentHeader::decode(&header.encode()), Some(header));
+        let trailer = encode_trailer(seed(), SEGMENT, 4096);
+        assert_eq!(decode_trailer(&trailer, seed(), SEGMENT), Some(4096));
+        for bit in 0..512 * 8 {
+            let (mut damaged, mut cut_off) = (header.encode(), trailer);
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SegmentHeader::decode(&damaged), None, "bit {bit}");
+            cut_off[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode_trailer(&cut_off, seed(), SEGMENT), None, "bit {bit}");
+        }
+    }
+}

@@ -178,3 +178,58 @@ fn decode_run(table: &mut Cursor<'_>) -> Option<(Home, Run, u32)> {
     };
     (run.first <= run.last).then_some((home, run, extents))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(partition: u32, offset: u64) -> RecordPlace {
+        RecordPlace { topic: 1, partition, offset, time: offset * 10 }
+    }
+
+    fn index() -> SegmentIndex {
+        let mut index = SegmentIndex::default();
+        let mut at = 512;
+        for offset in 100..300 {
+            index.add(&place(0, offset), at, 1000);
+            at += 1000;
+            // What is carried forward comes between, with lower offsets.
+            if offset % 20 == 0 {
+                index.add(&place(0, offset / 20), at, 500);
+                at += 500;
+            }
+        }
+        index.add(&place(1, 7), at, 10);
+        index
+    }
+
+    #[test]
+    fn runs_are_consecutive_and_extents_are_apart() {
+        let index = index();
+        let run = index.run((1, 0), 250).unwrap();
+        assert_eq!((run.first, run.last, run.bytes, run.max_time), (100, 299, 200_000, 2990));
+        assert_eq!(run.extents.len(), 4);
+        assert!(run.extents.windows(2).all(|pair| u64::from(pair[1].at - pair[0].at) > INDEX_INTERVAL_BYTES));
+        let carried = index.run((1, 0), 9).unwrap();
+        assert_eq!((carried.first, carried.last), (5, 14));
+        assert!(index.run((1, 0), 50).is_none());
+        assert_eq!(index.next_run((1, 0), 50), 100);
+        assert_eq!(index.next_run((1, 0), 400), u64::MAX);
+    }
+
+    #[test]
+    fn a_footer_holds_the_whole_index_and_every_cut_is_noticed() {
+        let index = index();
+        let (mut table, mut extents) = (Vec::new(), Vec::new());
+        index.encode(512, &mut table, &mut extents);
+        assert!(index.footer_bytes() >= (table.len() + extents.len()) as u64);
+        let read = SegmentIndex::decode(&table, &extents).unwrap();
+        assert_eq!(read.run((1, 0), 250), index.run((1, 0), 250));
+        assert_eq!(read.run((1, 1), 7), index.run((1, 1), 7));
+        assert_eq!(RunTable::decode(&table).unwrap().checkpoint, 512);
+        for end in 0..table.len() {
+            assert!(SegmentIndex::decode(&table[..end], &extents).is_none(), "cut at {end}");
+        }
+        assert!(SegmentIndex::decode(&table, &extents[..extents.len() - 1]).is_none());
+    }
+}
