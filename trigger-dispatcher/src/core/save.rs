@@ -4,21 +4,23 @@
 //! head at that moment, so rows may be saved in any number of saves; the saved head stays behind the first event that a lane
 //! has taken and no row tells of.
 
+mod choose;
+
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pelton_event::{Record, Step, Timestamp};
 use pelton_event_log::{
-    AppendError, Batch, LaneProgress, Offset, Partition as PartitionNumber, ProgressUpdate, Urgency,
+    AppendError, Batch, LaneProgress, Offset, Partition as PartitionNumber, ProgressUpdate, TopicName,
+    Urgency,
 };
 
 use super::action::{Action, LaneKey, SaveId, Source, Turn};
 use super::counters::TriggerCounters;
 use super::deliver::Handle;
 use super::open::{End, Open};
-use super::partition::{Partition, row_name};
-use super::progress::{self, Behind, EventsRow};
+use super::partition::Partition;
 use super::shared::{Shared, Timer};
 use crate::limits;
 
@@ -87,6 +89,9 @@ impl PendingRecord {
 #[derive(Debug)]
 pub(super) struct Saver {
     records: VecDeque<PendingRecord>,
+    /// Dead letters of what could not be decoded. Each goes with the very save in which the head passes it, so that none
+    /// comes twice.
+    nobodys: VecDeque<PendingRecord>,
     /// Lanes whose rows have changed, longest first.
     dirty: VecDeque<LaneKey>,
     retry_dirty: VecDeque<LaneKey>,
@@ -110,6 +115,15 @@ pub(super) struct Saver {
     pub error: Option<Box<str>>,
 }
 
+/// What goes into a save.
+#[derive(Debug)]
+struct Content {
+    id: u64,
+    /// Bytes that still fit.
+    room: usize,
+    records: Vec<(TopicName, PartitionNumber, Record)>,
+}
+
 /// A save under way.
 #[derive(Debug)]
 struct Outstanding {
@@ -125,6 +139,7 @@ impl Saver {
     pub(super) fn new(head: Offset, retry_head: Offset) -> Self {
         Self {
             records: VecDeque::new(),
+            nobodys: VecDeque::new(),
             dirty: VecDeque::new(),
             retry_dirty: VecDeque::new(),
             removed: Vec::new(),
@@ -149,7 +164,8 @@ impl Saver {
     }
 
     pub(super) fn push(&mut self, record: PendingRecord) {
-        self.records.push_back(record);
+        let line = if record.lane.is_some() { &mut self.records } else { &mut self.nobodys };
+        line.push_back(record);
     }
 
     /// A reader has moved on.
@@ -185,6 +201,7 @@ impl Saver {
     fn has_work(&self) -> bool {
         self.moved
             || !self.records.is_empty()
+            || !self.nobodys.is_empty()
             || !self.dirty.is_empty()
             || !self.retry_dirty.is_empty()
             || !self.removed.is_empty()
@@ -243,17 +260,19 @@ impl Partition {
 
     fn begin_save(&mut self, urgency: Urgency, shared: &mut Shared, turn: &mut Turn<'_>) {
         let id = shared.next_sequence();
-        let mut room = shared.sizes.save_bytes;
-        let records = self.choose_records(id, &mut room, shared);
-        let (lanes, rows) = self.choose_rows(id, &mut room, shared);
-        let (retry_lanes, retry_head, retry_rows) = self.choose_retry_rows(id, &mut room, shared);
+        let mut content = Content { id, room: shared.sizes.save_bytes, records: Vec::new() };
+        self.choose_records(&mut content, shared);
+        let (lanes, mut rows) = self.choose_rows(&mut content, shared);
+        let retry_lanes = self.choose_retry_lanes(&mut content);
+        let head = self.head_to_save(&mut content, shared);
+        let retry_head = self.retry_head_to_save(&mut content, shared);
+        let retry_rows = self.retry_rows(&retry_lanes, retry_head, id, shared);
         let removed = std::mem::take(&mut self.saver.removed);
-        let head = Some(self.head_to_save()).filter(|head| *head > self.saver.saved_head);
+        rows.extend(removed.iter().map(|name| (name.clone(), None)));
+        let head = Some(head).filter(|head| *head > self.saver.saved_head);
         let retry_head = Some(retry_head).filter(|head| *head > self.saver.saved_retry_head);
         let topics = &shared.config.topics;
-        let mut batch = Batch { records, progress: Vec::new(), urgency };
-        let mut rows: Vec<_> = rows.into_iter().map(|(name, row)| (name, Some(row))).collect();
-        rows.extend(removed.iter().map(|name| (name.clone(), None)));
+        let mut batch = Batch { records: content.records, progress: Vec::new(), urgency };
         for (topic, head, lanes) in [(&topics.events, head, rows), (&topics.retry, retry_head, retry_rows)] {
             if head.is_some() || !lanes.is_empty() {
                 let (topic, epoch) = (topic.clone(), self.epoch);
@@ -261,8 +280,7 @@ impl Partition {
             }
         }
         let saver = &mut self.saver;
-        saver.hurry = false;
-        saver.moved = false;
+        (saver.hurry, saver.moved) = (false, false);
         saver.since = saver.has_work().then_some(turn.now);
         if batch.progress.is_empty() && batch.records.is_empty() {
             return;
@@ -272,177 +290,6 @@ impl Partition {
         turn.actions.push(Action::Save { save, batch });
     }
 
-    /// Takes records in their order; the ends they belong to enter the save.
-    fn choose_records(
-        &mut self,
-        id: u64,
-        room: &mut usize,
-        shared: &Shared,
-    ) -> Vec<(pelton_event_log::TopicName, PartitionNumber, Record)> {
-        let topics = &shared.config.topics;
-        let mut chosen = Vec::new();
-        let most = if self.saver.small { 1 } else { usize::MAX };
-        for pending in self.saver.records.iter_mut().take(most) {
-            if !chosen.is_empty() && pending.size() > *room {
-                break;
-            }
-            *room = room.saturating_sub(pending.size());
-            pending.save = id;
-            let topic = match pending.role {
-                Role::Reply => &topics.events,
-                Role::Retry => &topics.retry,
-                Role::DeadLetter => &topics.dead_letter,
-            };
-            chosen.push((topic.clone(), pending.partition, pending.record.clone()));
-            if let Some(lane) = pending.lane.and_then(|key| self.lanes.get_mut(&key)) {
-                lane.queue_mut(pending.source).enter_save_with_record(pending.offset, id);
-            }
-        }
-        chosen
-    }
-
-    /// The lanes whose ends are in the save with a record, then the others, as far as there is room. What is left stays in
-    /// line.
-    fn choose_lanes(&self, id: u64, source: Source, dirty: &VecDeque<LaneKey>) -> Vec<LaneKey> {
-        let in_save = self.saver.records.iter().filter(|record| record.save == id && record.source == source);
-        let mut chosen: Vec<_> = in_save.filter_map(|record| record.lane).collect();
-        chosen.sort_unstable();
-        chosen.dedup();
-        let needed = chosen.len();
-        chosen.extend(
-            dirty
-                .iter()
-                .filter(|key| chosen[..needed].binary_search(key).is_err())
-                .copied()
-                .collect::<Vec<_>>(),
-        );
-        chosen
-    }
-
-    fn choose_rows(
-        &mut self,
-        id: u64,
-        room: &mut usize,
-        shared: &Shared,
-    ) -> (Vec<LaneKey>, Vec<(Box<str>, LaneProgress)>) {
-        let dirty = std::mem::take(&mut self.saver.dirty);
-        let mut rows = Vec::new();
-        let mut saved = Vec::new();
-        for key in self.choose_lanes(id, Source::Events, &dirty) {
-            let has_record = |record: &PendingRecord| {
-                record.save == id && record.lane == Some(key) && record.source == Source::Events
-            };
-            if (*room == 0 || (self.saver.small && !rows.is_empty()))
-                && !self.saver.records.iter().any(has_record)
-            {
-                self.saver.dirty.push_back(key);
-                continue;
-            }
-            let Some(row) = self.encode_row(key, id) else { continue };
-            *room = room.saturating_sub(row.state.len() + limits::BODY_OVERHEAD_BYTES);
-            rows.push((row_name(key, &shared.trigger(key.trigger).name), row));
-            saved.push(key);
-        }
-        (saved, rows)
-    }
-
-    /// The lane's row as it is durable with the save `id`; the lane is clean then.
-    fn encode_row(&mut self, key: LaneKey, id: u64) -> Option<LaneProgress> {
-        let registered = self.registered.get_mut(&key.trigger).filter(|_| key.replay.is_none());
-        if registered.is_none() && key.replay.is_none() {
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.saving.dirty = false;
-            }
-            return None;
-        }
-        let mut row = EventsRow { position: self.head, ..EventsRow::default() };
-        if let Some(registered) = registered {
-            registered.dirty = false;
-            row.start = registered.start.clone();
-            row.deleted_at = registered.deleted_at;
-        }
-        let Some(lane) = self.lanes.get_mut(&key) else {
-            return key.replay.is_none().then(|| progress::encode_events(&row, std::iter::empty()));
-        };
-        let saving = &mut lane.saving;
-        saving.dirty = false;
-        saving.saving_from = saving.unsaved_from.take();
-        if key.replay.is_some() {
-            saving.retry_saving_from = saving.retry_unsaved_from.take();
-        }
-        row.position = lane.next.unwrap_or_else(|| self.head.max(lane.considered));
-        row.detached = lane.next.is_some();
-        row.replay_end = lane.replay_end;
-        row.behind =
-            lane.behind.map(|behind| Behind { counted_to: self.head.max(behind.counted_to), ..behind });
-        lane.events.enter_save(id);
-        Some(progress::encode_events(&row, lane.events.owed_after(id)))
-    }
-
-    /// How far the head may be saved: not past an event that a lane has taken and no durable row, or row of this save, tells
-    /// of; not past what could not be decoded and is not kept yet.
-    fn head_to_save(&self) -> Offset {
-        let lanes = self.saver.dirty.iter().filter_map(|key| self.lanes.get(key));
-        let unsaved = lanes.filter_map(|lane| lane.saving.unsaved_from);
-        unsaved.chain(self.unkept(Source::Events)).fold(self.head, Offset::min)
-    }
-
-    fn retry_head_to_save(&self) -> Offset {
-        let rows =
-            self.saver.retry_dirty.iter().chain(self.saver.dirty.iter().filter(|key| key.replay.is_some()));
-        let lanes = rows.filter_map(|key| self.lanes.get(key));
-        let unsaved = lanes.filter_map(|lane| lane.saving.retry_unsaved_from);
-        unsaved.chain(self.unkept(Source::Retry)).fold(self.retry_head, Offset::min)
-    }
-
-    fn unkept(&self, source: Source) -> impl Iterator<Item = Offset> {
-        let nobodys = move |record: &&PendingRecord| {
-            record.lane.is_none() && record.save == 0 && record.source == source
-        };
-        self.saver.records.iter().filter(nobodys).map(|record| record.offset)
-    }
-
-    fn choose_retry_rows(
-        &mut self,
-        id: u64,
-        room: &mut usize,
-        shared: &Shared,
-    ) -> (Vec<LaneKey>, Offset, ChangedRows) {
-        let dirty = std::mem::take(&mut self.saver.retry_dirty);
-        let mut saved = Vec::new();
-        for key in self.choose_lanes(id, Source::Retry, &dirty) {
-            let has_record = |record: &PendingRecord| {
-                record.save == id && record.lane == Some(key) && record.source == Source::Retry
-            };
-            let full = *room == 0 || (self.saver.small && !saved.is_empty());
-            if full && !self.saver.records.iter().any(has_record) {
-                self.saver.retry_dirty.push_back(key);
-                continue;
-            }
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            lane.saving.retry_dirty = false;
-            lane.saving.retry_saving_from = lane.saving.retry_unsaved_from.take();
-            lane.retries.enter_save(id);
-            *room = room.saturating_sub(lane.retries.len() * 8 + limits::BODY_OVERHEAD_BYTES);
-            saved.push(key);
-        }
-        let head = self.retry_head_to_save();
-        let mut rows = Vec::new();
-        for key in &saved {
-            let Some(lane) = self.lanes.get_mut(key) else { continue };
-            let (open, row) = progress::encode_retry(self.retry_head, lane.retries.owed_after(id));
-            // Without open entries the saved head tells as much as the row, once it is as far.
-            let goes = open == 0 && head == self.retry_head;
-            if goes && !lane.saving.has_retry_row {
-                continue;
-            }
-            lane.saving.has_retry_row = !goes;
-            let name = row_name(*key, &shared.trigger(key.trigger).name);
-            rows.push((name, (!goes).then_some(row)));
-        }
-        (saved, head, rows)
-    }
-
     /// The save is durable: what ended in it is done with.
     pub(super) fn saved(&mut self, id: SaveId, shared: &mut Shared, turn: &mut Turn<'_>) {
         let Some(save) = self.saver.outstanding.take_if(|save| save.id == id.sequence) else { return };
@@ -450,6 +297,7 @@ impl Partition {
         (saver.failures, saver.small, saver.error) = (0, false, None);
         saver.saved_head = save.head.unwrap_or(saver.saved_head);
         saver.saved_retry_head = save.retry_head.unwrap_or(saver.saved_retry_head);
+        saver.nobodys.retain(|record| record.save != save.id);
         saver.records.retain(|record| {
             if record.save == save.id
                 && record.role == Role::Reply
@@ -529,6 +377,9 @@ impl Partition {
         let wait = limits::SAVE_RETRY_MIN * 2_u32.saturating_pow(saver.failures.min(10) - 1);
         saver.not_before = turn.now + wait.min(limits::SAVE_RETRY_MAX);
         let mut alone = None;
+        for record in saver.nobodys.iter_mut().filter(|record| record.save == save.id) {
+            record.save = 0;
+        }
         for record in saver.records.iter_mut().filter(|record| record.save == save.id) {
             record.save = 0;
             alone = Some(record.role);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pelton_event::Step;
-use pelton_event_log::{Batch, Offset};
+use pelton_event_log::{Batch, Offset, ProgressUpdate};
 use pelton_resources::{Order, Trigger};
 
 use super::log::Log;
@@ -142,22 +142,26 @@ impl Book {
                 other => panic!("a record nobody expected: {other:?}"),
             }
         }
-        let partitions: HashSet<u32> = batch.progress.iter().map(|update| update.partition).collect();
-        for partition in partitions {
-            self.settle(partition, log, life);
+        for update in &batch.progress {
+            self.settle(update, log, life);
         }
     }
 
     /// Compares what is durably settled with what has an end: progress never passes an event without one, and never goes
     /// back.
-    fn settle(&mut self, partition: u32, log: &Log, life: u32) {
+    fn settle(&mut self, update: &ProgressUpdate, log: &Log, life: u32) {
+        let partition = update.partition;
         let events = &log.events[partition as usize];
         for trigger in 0..self.known.len() {
             let name = self.known[trigger].trigger.name.clone();
-            if let Some(row) = events.progress.lanes.get(name.as_str()) {
+            if update.head.is_none() && !update.lanes.iter().any(|(row, _)| **row == *name.as_str()) {
+                continue;
+            }
+            if update.topic == log.topics.retry {
+                self.settle_retries((trigger, partition), log, life);
+            } else if let Some(row) = events.progress.lanes.get(name.as_str()) {
                 self.settle_lane((trigger, partition), &row.state, log, life);
             }
-            self.settle_retries((trigger, partition), log, life);
         }
     }
 

@@ -191,7 +191,8 @@ impl World {
             owned: (0..partitions).map(|partition| (partition, false)).collect(),
             tick_at: None,
             published: 0,
-            to_publish: rng.u64(1..80),
+            // Replies multiply.
+            to_publish: rng.u64(1..if replies { 20 } else { 70 }),
             replay_ids: 0,
             rng,
         };

@@ -1,0 +1,203 @@
+//! Which records and rows go into a save.
+
+use std::collections::VecDeque;
+
+use pelton_event_log::{LaneProgress, Offset};
+
+use super::{ChangedRows, Content, PendingRecord, Role};
+use crate::core::action::{LaneKey, Source};
+use crate::core::partition::{Partition, row_name};
+use crate::core::progress::{self, Behind, EventsRow};
+use crate::core::shared::Shared;
+use crate::limits;
+
+impl Partition {
+    /// Takes records in their order; the ends they belong to enter the save.
+    pub(super) fn choose_records(&mut self, content: &mut Content, shared: &Shared) {
+        let most = if self.saver.small { 1 } else { usize::MAX };
+        for pending in self.saver.records.iter_mut().take(most) {
+            if !content.records.is_empty() && pending.size() > content.room {
+                break;
+            }
+            content.take(pending, shared);
+            if let Some(lane) = pending.lane.and_then(|key| self.lanes.get_mut(&key)) {
+                lane.queue_mut(pending.source).enter_save_with_record(pending.offset, content.id);
+            }
+        }
+    }
+
+    /// The lanes whose ends are in the save with a record, then the others, as far as there is room. What is left stays in
+    /// line.
+    fn choose_lanes(&self, id: u64, source: Source, dirty: &VecDeque<LaneKey>) -> Vec<LaneKey> {
+        let in_save = self.saver.records.iter().filter(|record| record.save == id && record.source == source);
+        let mut chosen: Vec<_> = in_save.filter_map(|record| record.lane).collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        let needed = chosen.len();
+        chosen.extend(
+            dirty
+                .iter()
+                .filter(|key| chosen[..needed].binary_search(key).is_err())
+                .copied()
+                .collect::<Vec<_>>(),
+        );
+        chosen
+    }
+
+    pub(super) fn choose_rows(
+        &mut self,
+        content: &mut Content,
+        shared: &Shared,
+    ) -> (Vec<LaneKey>, ChangedRows) {
+        let dirty = std::mem::take(&mut self.saver.dirty);
+        let mut rows = Vec::new();
+        let mut saved = Vec::new();
+        for key in self.choose_lanes(content.id, Source::Events, &dirty) {
+            if self.is_full(content, rows.len(), key, Source::Events) {
+                self.saver.dirty.push_back(key);
+                continue;
+            }
+            let Some(row) = self.encode_row(key, content.id) else { continue };
+            content.room = content.room.saturating_sub(row.state.len() + limits::BODY_OVERHEAD_BYTES);
+            rows.push((row_name(key, &shared.trigger(key.trigger).name), Some(row)));
+            saved.push(key);
+        }
+        (saved, rows)
+    }
+
+    /// Whether the row of a lane has to wait for a later save. One whose record is in this save has not.
+    fn is_full(&self, content: &Content, rows: usize, key: LaneKey, source: Source) -> bool {
+        let full = content.room == 0 || (self.saver.small && rows > 0);
+        let is_its = |record: &PendingRecord| {
+            record.save == content.id && record.lane == Some(key) && record.source == source
+        };
+        full && !self.saver.records.iter().any(is_its)
+    }
+
+    /// The lane's row as it is durable with the save `id`; the lane is clean then.
+    fn encode_row(&mut self, key: LaneKey, id: u64) -> Option<LaneProgress> {
+        let registered = self.registered.get_mut(&key.trigger).filter(|_| key.replay.is_none());
+        if registered.is_none() && key.replay.is_none() {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.saving.dirty = false;
+            }
+            return None;
+        }
+        let mut row = EventsRow { position: self.head, ..EventsRow::default() };
+        if let Some(registered) = registered {
+            registered.dirty = false;
+            row.start = registered.start.clone();
+            row.deleted_at = registered.deleted_at;
+        }
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return key.replay.is_none().then(|| progress::encode_events(&row, std::iter::empty()));
+        };
+        let saving = &mut lane.saving;
+        saving.dirty = false;
+        saving.saving_from = saving.unsaved_from.take();
+        if key.replay.is_some() {
+            saving.retry_saving_from = saving.retry_unsaved_from.take();
+        }
+        row.position = lane.next.unwrap_or_else(|| self.head.max(lane.considered));
+        row.detached = lane.next.is_some();
+        row.replay_end = lane.replay_end;
+        row.behind =
+            lane.behind.map(|behind| Behind { counted_to: self.head.max(behind.counted_to), ..behind });
+        lane.events.enter_save(id);
+        Some(progress::encode_events(&row, lane.events.owed_after(id)))
+    }
+
+    /// How far the head may be saved: not past an event that a lane has taken and no durable row, or row of this save, tells
+    /// of; not past what could not be decoded and is not kept with this save.
+    pub(super) fn head_to_save(&mut self, content: &mut Content, shared: &Shared) -> Offset {
+        let lanes = self.saver.dirty.iter().filter_map(|key| self.lanes.get(key));
+        let limit = lanes.filter_map(|lane| lane.saving.unsaved_from).fold(self.head, Offset::min);
+        self.choose_nobodys(Source::Events, limit, content, shared)
+    }
+
+    /// The same for the retry topic.
+    pub(super) fn retry_head_to_save(&mut self, content: &mut Content, shared: &Shared) -> Offset {
+        let replays = self.saver.dirty.iter().filter(|key| key.replay.is_some());
+        let lanes = self.saver.retry_dirty.iter().chain(replays).filter_map(|key| self.lanes.get(key));
+        let unsaved = lanes.filter_map(|lane| lane.saving.retry_unsaved_from);
+        let limit = unsaved.fold(self.retry_head, Offset::min);
+        self.choose_nobodys(Source::Retry, limit, content, shared)
+    }
+
+    /// Takes the dead letters of what could not be decoded before `limit`; answers how far the head may go with them.
+    fn choose_nobodys(
+        &mut self,
+        source: Source,
+        limit: Offset,
+        content: &mut Content,
+        shared: &Shared,
+    ) -> Offset {
+        let small = self.saver.small;
+        for pending in self.saver.nobodys.iter_mut().filter(|pending| pending.source == source) {
+            if pending.offset >= limit {
+                break;
+            }
+            if !content.records.is_empty() && (small || pending.size() > content.room) {
+                return pending.offset;
+            }
+            content.take(pending, shared);
+        }
+        limit
+    }
+
+    pub(super) fn choose_retry_lanes(&mut self, content: &mut Content) -> Vec<LaneKey> {
+        let dirty = std::mem::take(&mut self.saver.retry_dirty);
+        let mut saved = Vec::new();
+        for key in self.choose_lanes(content.id, Source::Retry, &dirty) {
+            if self.is_full(content, saved.len(), key, Source::Retry) {
+                self.saver.retry_dirty.push_back(key);
+                continue;
+            }
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            lane.saving.retry_dirty = false;
+            lane.saving.retry_saving_from = lane.saving.retry_unsaved_from.take();
+            lane.retries.enter_save(content.id);
+            content.room = content.room.saturating_sub(lane.retries.len() * 8 + limits::BODY_OVERHEAD_BYTES);
+            saved.push(key);
+        }
+        saved
+    }
+
+    /// The rows of these lanes in the retry topic, saved together with its head `head`.
+    pub(super) fn retry_rows(
+        &mut self,
+        lanes: &[LaneKey],
+        head: Offset,
+        id: u64,
+        shared: &Shared,
+    ) -> ChangedRows {
+        let mut rows = Vec::new();
+        for key in lanes {
+            let Some(lane) = self.lanes.get_mut(key) else { continue };
+            let (open, row) = progress::encode_retry(self.retry_head, lane.retries.owed_after(id));
+            // Without open entries the saved head tells as much as the row, once it is as far.
+            let goes = open == 0 && head == self.retry_head;
+            if goes && !lane.saving.has_retry_row {
+                continue;
+            }
+            lane.saving.has_retry_row = !goes;
+            let name = row_name(*key, &shared.trigger(key.trigger).name);
+            rows.push((name, (!goes).then_some(row)));
+        }
+        rows
+    }
+}
+
+impl Content {
+    fn take(&mut self, pending: &mut PendingRecord, shared: &Shared) {
+        self.room = self.room.saturating_sub(pending.size());
+        pending.save = self.id;
+        let topics = &shared.config.topics;
+        let topic = match pending.role {
+            Role::Reply => &topics.events,
+            Role::Retry => &topics.retry,
+            Role::DeadLetter => &topics.dead_letter,
+        };
+        self.records.push((topic.clone(), pending.partition, pending.record.clone()));
+    }
+}
