@@ -25,6 +25,8 @@ mod shared;
 #[cfg(test)]
 mod simulation;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use action::{
     Action, Admission, Attempt, AttemptId, FetchId, ResolveId, SaveId, Source, SweepId, Target, Turn,

@@ -321,3 +321,117 @@ pub(super) fn decode_retry(bytes: &[u8]) -> Read<RetryRow> {
     }
     Ok(row)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn failure() -> impl Strategy<Value = Option<Box<Failure>>> {
+        let failure = (0_u16..999, ".{0,9}", proptest::collection::vec(any::<u8>(), 0..9)).prop_map(
+            |(status, text, body)| {
+                Box::new(Failure {
+                    reason: DeadLetterReason::Rejected,
+                    destination: "http://there/".into(),
+                    status,
+                    message: text.into(),
+                    body: body.into(),
+                })
+            },
+        );
+        proptest::option::of(failure)
+    }
+
+    fn open() -> impl Strategy<Value = SavedOpen> {
+        let key = prop_oneof![Just(Key::Unknown), Just(Key::None), any::<u64>().prop_map(Key::Hash)];
+        let time = || any::<u64>().prop_map(Timestamp::from_millis);
+        (any::<u32>(), time(), any::<u32>(), time(), key, failure()).prop_map(
+            |(offset, time, attempts, due, key, failure)| SavedOpen {
+                offset: offset.into(),
+                time,
+                attempts,
+                due,
+                key,
+                failure,
+            },
+        )
+    }
+
+    fn row() -> impl Strategy<Value = EventsRow> {
+        let behind = (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(count, counted_to, oldest)| {
+            Behind { count, counted_to, oldest: Timestamp::from_millis(oldest) }
+        });
+        let deleted = proptest::option::of(any::<u64>().prop_map(Timestamp::from_millis));
+        let parts = (".{0,9}", any::<u64>(), any::<bool>(), deleted, proptest::option::of(behind));
+        (parts, proptest::option::of(any::<u64>())).prop_map(
+            |((start, position, detached, deleted_at, behind), replay_end)| EventsRow {
+                start: start.into(),
+                position,
+                detached,
+                deleted_at,
+                behind,
+                replay_end,
+            },
+        )
+    }
+
+    fn as_open(saved: &SavedOpen) -> Open {
+        Open {
+            attempts: saved.attempts,
+            due: saved.due,
+            target: if saved.failure.is_some() { Target::DeadLetterSink } else { Target::Subscriber },
+            failure: saved.failure.clone(),
+            ..Open::fresh(saved.offset, saved.time, saved.key, None)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_read_back(row in row(), mut saved in proptest::collection::vec(open(), 0..20)) {
+            saved.sort_by_key(|open| open.offset);
+            saved.dedup_by_key(|open| open.offset);
+            let opens: Vec<_> = saved.iter().map(as_open).collect();
+            let progress = encode_events(&row, opens.iter());
+            let lowest = saved.first().map(|open| open.offset);
+            let low = [row.detached.then_some(row.position), lowest].into_iter().flatten().min();
+            prop_assert_eq!(progress.low, low);
+            prop_assert_eq!(decode_events(&progress.state), Ok((row, saved)));
+        }
+
+        #[test]
+        fn retry_rows_are_read_back(position: u64, mut saved in proptest::collection::vec(open(), 0..20)) {
+            saved.sort_by_key(|open| open.offset);
+            saved.dedup_by_key(|open| open.offset);
+            let opens: Vec<_> = saved.iter().map(as_open).collect();
+            let (count, progress) = encode_retry(position, opens.iter());
+            let expected = saved.iter().map(|open| (open.offset, open.attempts, open.due)).collect();
+            prop_assert_eq!(count, saved.len());
+            prop_assert_eq!(progress.low, saved.first().map(|open| open.offset));
+            prop_assert_eq!(decode_retry(&progress.state), Ok(RetryRow { position, opens: expected }));
+        }
+
+        #[test]
+        fn damaged_rows_are_errors_and_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = decode_events(&bytes);
+            let _ = decode_retry(&bytes);
+            let mut versioned = vec![VERSION];
+            versioned.extend(bytes);
+            let _ = decode_events(&versioned);
+            let _ = decode_retry(&versioned);
+        }
+    }
+
+    /// Rows of this form are on disks: it may grow, but what was written must stay readable.
+    #[test]
+    fn the_form_stays() {
+        let row = EventsRow { start: "latest".into(), position: 300, detached: true, ..EventsRow::default() };
+        let open = Open {
+            attempts: 2,
+            due: Timestamp::from_millis(9),
+            ..Open::fresh(5, Timestamp::from_millis(7), Key::None, None)
+        };
+        let progress = encode_events(&row, [open].iter());
+        assert_eq!(&progress.state[..], b"\x01\x01\x06latest\xac\x02\x05\x05\x0e\x02\x04");
+    }
+}
