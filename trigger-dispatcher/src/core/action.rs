@@ -56,14 +56,12 @@ pub(crate) enum Action {
         /// The first offset wanted.
         from: Offset,
     },
-    /// Read the events topic from `from`, without waiting; entries at or after `to` are not needed → `sweep_read`.
+    /// Read the events topic from `from`, without waiting → `sweep_read`.
     Sweep {
         /// Names the sweep.
         sweep: SweepId,
         /// The first offset wanted.
         from: Offset,
-        /// The first offset no longer wanted.
-        to: Offset,
         /// Entries that can be used, about: more would be read for nothing.
         entries: usize,
     },

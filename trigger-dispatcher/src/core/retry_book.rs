@@ -193,6 +193,9 @@ impl Lane {
         if let Some(open) = self.events.get(waiting.origin).filter(|open| !open.is_ended()) {
             // In order, an event is only delivered in its place.
             if open.state != State::Idle || self.order() != Order::Unordered {
+                if waiting.target == Target::Subscriber {
+                    self.catch_up(waiting.origin, waiting.attempts, waiting.due);
+                }
                 return false;
             }
             self.end(Source::Events, waiting.origin, End::Superseded, false);
@@ -212,6 +215,18 @@ impl Lane {
         self.enqueue(Source::Retry, waiting.offset);
     }
 
+    /// An entry that goes may have been stored after the row of its event: the attempts that it tells of were made.
+    fn catch_up(&mut self, event: Offset, attempts: u32, due: Timestamp) {
+        if let Some(open) = self.get_mut(Source::Events, event)
+            && open.state == State::Idle
+            && open.target == Target::Subscriber
+            && open.attempts < attempts
+        {
+            open.attempts = attempts;
+            self.wait(Source::Events, event, due);
+        }
+    }
+
     /// Events for which an entry of the retry topic stands are not delivered from here again; in order, it is the entry that
     /// goes.
     fn supersede_by_retries(&mut self) -> bool {
@@ -224,9 +239,13 @@ impl Lane {
         for (event, entry) in &superseded {
             if self.order() == Order::Unordered {
                 self.end(Source::Events, *event, End::Superseded, false);
-            } else {
-                self.end(Source::Retry, *entry, End::Superseded, false);
+                continue;
             }
+            let made = self.retries.get(*entry).filter(|open| open.target == Target::Subscriber);
+            if let Some((attempts, due)) = made.map(|open| (open.attempts, open.due)) {
+                self.catch_up(*event, attempts, due);
+            }
+            self.end(Source::Retry, *entry, End::Superseded, false);
         }
         !superseded.is_empty()
     }

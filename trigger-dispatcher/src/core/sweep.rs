@@ -94,7 +94,6 @@ impl Partition {
         Action::Sweep {
             sweep: SweepId { partition: self.number, sequence: sweep.sequence },
             from: sweep.position,
-            to: self.head,
             entries: wanted.clamp(limits::SWEEP_ENTRIES_MIN, limits::SWEEP_ENTRIES_MAX),
         }
     }

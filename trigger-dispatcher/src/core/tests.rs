@@ -144,7 +144,7 @@ impl Bench {
         let end = self.now + u64::try_from(time.as_millis()).unwrap();
         while self.now < end {
             self.now = (self.now + 50).min(end);
-            self.turn(|core, turn| core.tick(turn));
+            self.turn(BrokerCore::tick);
             self.store();
         }
     }
@@ -235,10 +235,10 @@ fn progress_that_nobody_waits_for_does_and_a_registration_does_not() {
     bench.arrive([event(1, "a", 10)]);
     assert!(bench.saves.is_empty());
     bench.now += 149;
-    bench.turn(|core, turn| core.tick(turn));
+    bench.turn(BrokerCore::tick);
     assert!(bench.saves.is_empty());
     bench.now += 1;
-    bench.turn(|core, turn| core.tick(turn));
+    bench.turn(BrokerCore::tick);
     assert_eq!(bench.saves[0].1.urgency, Urgency::Within(limits::SAVE_WITHIN));
 }
 

@@ -192,7 +192,7 @@ impl Book {
                 continue;
             }
             let account = self.accounts.entry(of).or_default();
-            let accounted = account.has_end_in(life) || !account.retries.is_empty() || offset < events.start;
+            let accounted = account.has_end_in(life) || account.open_retries > 0 || offset < events.start;
             assert!(accounted, "{of:?} is settled without an end: {account:?}");
             account.lane_settled = true;
             account.settled = account.open_retries == 0;
@@ -223,7 +223,7 @@ impl Book {
             let account = self.accounts.get_mut(&of).unwrap();
             let is_open = |offset: &&Offset| **offset >= closed_before || opens.contains(*offset);
             account.open_retries = account.retries.iter().filter(is_open).count();
-            if account.open_retries == 0 && !account.settled && !moved {
+            if account.open_retries == 0 && account.lane_settled && !account.settled && !moved {
                 assert!(
                     account.has_end_in(life),
                     "{of:?} is closed in the retry topic without an end: {account:?}"

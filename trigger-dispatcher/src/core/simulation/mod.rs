@@ -6,7 +6,10 @@
 //!
 //! `PELTON_SEEDS` says how many seeds, `PELTON_SEED` runs a single one and tells its story.
 
+mod answers;
 mod book;
+mod ends;
+mod faults;
 mod log;
 mod people;
 mod world;
