@@ -75,8 +75,9 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
         defaults: settings::defaults(config),
     })
     .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
-    let log = open_log(config, &clock, &metrics).await?;
+    // Before the log: a port that is taken leaves no data directory behind.
     let listeners = bind(config)?;
+    let log = open_log(config, &clock, &metrics).await?;
     let (listening_ingress, listening_admin) =
         (listeners.ingress.local_address(), listeners.admin.local_address());
 
