@@ -76,12 +76,7 @@ async fn what_makes_a_start_impossible_is_said() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let site = Site::new(BROKER);
-    refuses_to_start(
-        &site,
-        &["--gateway", "127.0.0.1:0", "--config", "/nowhere/pelton.toml"],
-        &["/nowhere/pelton.toml"],
-    )
-    .await;
+    refuses_to_start(&site, &["--config", "/nowhere/pelton.toml"], &["/nowhere/pelton.toml"]).await;
 
     let folder = tempfile::tempdir().unwrap();
     let mut command = tokio::process::Command::new(pelton_tests::pelton::binary());
@@ -96,9 +91,10 @@ async fn what_makes_a_start_impossible_is_said() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains(&address), "a taken port is named");
 
-    std::fs::create_dir_all(site.data().join("log")).unwrap();
-    std::fs::write(site.data().join("log/holiday.jpg"), "not a log").unwrap();
-    refuses_to_start(&site, &[], &["not a Pelton data directory"]).await;
+    let foreign = Site::new(BROKER);
+    std::fs::create_dir_all(foreign.data().join("log")).unwrap();
+    std::fs::write(foreign.data().join("log/holiday.jpg"), "not a log").unwrap();
+    refuses_to_start(&foreign, &[], &["not a Pelton data directory", "holiday.jpg"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
