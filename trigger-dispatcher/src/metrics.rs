@@ -204,7 +204,7 @@ impl BrokerMetrics {
     }
 }
 
-/// Reads the counters of the triggers when it is asked. A trigger that never matched an event has no series.
+/// Reads the counters of the triggers when it is asked. A trigger that never had an event has no series.
 #[derive(Debug)]
 struct TriggerCollector {
     board: Arc<Board>,
@@ -303,13 +303,16 @@ impl TriggerCollector {
         Ok(Self { board, admission, budget, clock, descriptions })
     }
 
-    /// All triggers that ever matched an event, with their labels.
+    /// All triggers that ever had an event, with their labels.
     fn rows(&self) -> Vec<(Vec<LabelPair>, Arc<TriggerCounters>)> {
         let mut rows = Vec::new();
         for (broker, status) in self.board.brokers() {
             for (trigger, counters) in &*status.triggers() {
-                let untouched = counters.matched.load(Relaxed) == 0 && counters.owed.load(Relaxed) <= 0;
-                if !untouched {
+                // What an earlier process matched may be owed, or come to its end, in this one.
+                let touched = counters.matched.load(Relaxed) > 0
+                    || counters.owed.load(Relaxed) > 0
+                    || ENDS.iter().any(|(_, ended)| ended(counters) > 0);
+                if touched {
                     let labels = [
                         label("broker", broker.name()),
                         label("namespace", trigger.namespace()),
