@@ -64,6 +64,9 @@ fn could_not_start(what: String) -> Failure {
 }
 
 async fn serve(arguments: &Arguments, effective: &Effective) -> Result<(), Failure> {
+    for flag in arguments.settings.unserved() {
+        tracing::warn!(flag, "this version does not serve that listener; nothing listens there");
+    }
     let mut signals = StopSignals::install()
         .map_err(|error| could_not_start(format!("signals cannot be received: {error}")))?;
     let (trigger, drain) = drain();

@@ -35,16 +35,15 @@ pub(crate) struct SettingArguments {
 impl SettingArguments {
     /// All layers together.
     pub(crate) fn load(&self) -> Result<Effective, Failure> {
-        let effective = config::load(self.config.as_deref(), std::env::vars_os(), self.flags())
-            .map_err(|errors| Failure::usage(Some(errors.code()), errors.to_string()))?;
-        // A flag that does nothing would be worse than none.
-        for (flag, value) in [("--gateway", &self.gateway), ("--event-bridge", &self.event_bridge)] {
-            if value.is_some() {
-                let text = format!("{flag}: this version does not serve that listener");
-                return Err(Failure::usage(Some("PEL-1710"), text));
-            }
-        }
-        Ok(effective)
+        config::load(self.config.as_deref(), std::env::vars_os(), self.flags())
+            .map_err(|errors| Failure::usage(Some(errors.code()), errors.to_string()))
+    }
+
+    /// Flags given for listeners that this version does not serve. They are taken, so that one command line fits every
+    /// version, and said to have no effect.
+    pub(super) fn unserved(&self) -> impl Iterator<Item = &'static str> {
+        let listeners = [("--gateway", &self.gateway), ("--event-bridge", &self.event_bridge)];
+        listeners.into_iter().filter(|(_, address)| address.is_some()).map(|(flag, _)| flag)
     }
 
     fn flags(&self) -> Vec<Flag> {
@@ -52,6 +51,8 @@ impl SettingArguments {
             ("data.dir", "--data", &self.data),
             ("listen.ingress", "--ingress", &self.ingress),
             ("listen.admin", "--admin", &self.admin),
+            ("listen.gateway", "--gateway", &self.gateway),
+            ("listen.event-bridge", "--event-bridge", &self.event_bridge),
         ];
         let given = |(key, name, value): (&'static str, &'static str, &Option<String>)| {
             value.clone().map(|value| Flag { key, name, value })
@@ -141,15 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_is_not_served_is_refused() {
+    fn a_listener_that_is_not_served_is_named() {
         let arguments = SettingArguments {
             config: None,
             data: None,
             ingress: None,
             admin: None,
-            gateway: Some("127.0.0.1:0".to_owned()),
+            gateway: Some("127.0.0.1:18081".to_owned()),
             event_bridge: None,
         };
-        assert!(arguments.load().unwrap_err().to_string().contains("--gateway"));
+        assert_eq!(arguments.unserved().collect::<Vec<_>>(), ["--gateway"]);
+        let effective = arguments.load().unwrap();
+        assert_eq!(effective.config.listen.gateway.to_string(), "127.0.0.1:18081");
     }
 }
