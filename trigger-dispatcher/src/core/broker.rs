@@ -176,12 +176,12 @@ impl BrokerCore {
         }
     }
 
-    /// What [`ReadHead`](Action::ReadHead) brought.
+    /// What [`ReadHead`](Action::ReadHead) brought. The answer to a read of an earlier ownership must not come here.
     pub(crate) fn head_read(&mut self, number: PartitionNumber, chunk: Chunk, turn: &mut Turn<'_>) {
         self.input(number, turn, |partition, shared, turn| partition.head_read(chunk, shared, turn));
     }
 
-    /// What [`ReadRetry`](Action::ReadRetry) brought.
+    /// What [`ReadRetry`](Action::ReadRetry) brought. The answer to a read of an earlier ownership must not come here.
     pub(crate) fn retry_read(&mut self, number: PartitionNumber, chunk: Chunk, turn: &mut Turn<'_>) {
         self.input(number, turn, |partition, shared, turn| partition.retry_read(chunk, shared, turn));
     }

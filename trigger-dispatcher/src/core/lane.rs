@@ -235,9 +235,10 @@ impl Lane {
     /// It no longer follows the head: everything before `at` has been considered. Until its row says so, the saved head must
     /// not pass `at`: the row stands for all before the head.
     pub(super) fn detach(&mut self, at: Offset, known: Option<Behind>) {
+        let at = at.max(self.considered);
         self.next = Some(at);
         self.unsaved(at);
-        self.behind = known;
+        self.behind = known.map(|known| Behind { counted_to: known.counted_to.max(at), ..known });
     }
 
     /// Its row has to tell of the event at `offset` before the saved head passes it.

@@ -135,8 +135,7 @@ impl Partition {
         let lane = self.lane(key, shared);
         lane.reposition = None;
         if lane.next.is_none() {
-            let at = head.max(lane.considered);
-            lane.detach(at, Some(Behind { count: 0, counted_to: at, oldest: turn.now }));
+            lane.detach(head, Some(Behind { count: 0, counted_to: head, oldest: turn.now }));
         }
         self.mark_dirty(key, turn.now);
         self.saver.hurry();
@@ -208,8 +207,7 @@ impl Partition {
         let head = self.head;
         let lane = self.lane(key, shared);
         if lane.next.is_none() {
-            let at = head.max(lane.considered);
-            lane.detach(at, Some(Behind { count: 0, counted_to: at, oldest: turn.now }));
+            lane.detach(head, Some(Behind { count: 0, counted_to: head, oldest: turn.now }));
         }
         lane.reposition = Some(Reposition { start, target, sequence });
         if let Start::At(time) = trigger.start {

@@ -1,7 +1,7 @@
 //! What the core asks for, and what it is answered.
 
 use pelton_event::Record;
-use pelton_event_log::{AppendError, Batch, Offset};
+use pelton_event_log::{AppendError, Batch, LaneProgress, Offset};
 use pelton_resources::Destination;
 use pelton_resources::contracts::Outcome;
 
@@ -10,6 +10,7 @@ use super::world::{Answer, RECORD_BYTES_MAX, START, World};
 use crate::core::BrokerCore;
 use crate::core::action::{Action, Attempt, AttemptId, SaveId, Source, Target};
 use crate::core::open::State;
+use crate::core::progress;
 use crate::schedule;
 
 impl World {
@@ -20,7 +21,7 @@ impl World {
                 assert_eq!(self.reading[&partition], 1, "two readers at the head");
                 if from < self.log.events[partition as usize].end() {
                     let after = self.soon();
-                    self.answer(after, Answer::Head(partition, from));
+                    self.answer(after, Answer::Head(partition, self.tenures[&partition], from));
                 } else {
                     self.waiting_head.insert(partition, from);
                 }
@@ -28,7 +29,7 @@ impl World {
             Action::ReadRetry { partition, from } => {
                 if from < self.log.retry[partition as usize].end() {
                     let after = self.soon();
-                    self.answer(after, Answer::Retry(partition, from));
+                    self.answer(after, Answer::Retry(partition, self.tenures[&partition], from));
                 } else {
                     self.waiting_retry.insert(partition, from);
                 }
@@ -206,12 +207,14 @@ impl World {
 
     pub(super) fn store(&mut self, partition: u32, batch: &Batch) {
         self.tell(|| {
-            let heads: Vec<_> = batch
-                .progress
-                .iter()
-                .map(|update| (update.topic.clone(), update.partition, update.head, update.lanes.len()))
-                .collect();
-            format!("stores {} records, progress {heads:?}", batch.records.len())
+            let told = |(name, row): &(Box<str>, Option<LaneProgress>)| {
+                let events = row.as_ref().and_then(|row| progress::decode_events(&row.state).ok());
+                format!("{name} {events:?}")
+            };
+            let rows =
+                batch.progress.iter().flat_map(|update| update.lanes.iter().map(told)).collect::<Vec<_>>();
+            let heads: Vec<_> = batch.progress.iter().map(|update| (update.partition, update.head)).collect();
+            format!("stores {} records, heads {heads:?}, rows {rows:?}", batch.records.len())
         });
         let before: Vec<_> = self.log.retry.iter().map(super::log::Kept::end).collect();
         self.log.apply(batch);
@@ -233,7 +236,7 @@ impl World {
         for (partition, from) in std::mem::take(&mut self.waiting_head) {
             if from < self.log.events[partition as usize].end() {
                 let after = self.soon();
-                self.answer(after, Answer::Head(partition, from));
+                self.answer(after, Answer::Head(partition, self.tenures[&partition], from));
             } else {
                 self.waiting_head.insert(partition, from);
             }
@@ -241,7 +244,7 @@ impl World {
         for (partition, from) in std::mem::take(&mut self.waiting_retry) {
             if from < self.log.retry[partition as usize].end() {
                 let after = self.soon();
-                self.answer(after, Answer::Retry(partition, from));
+                self.answer(after, Answer::Retry(partition, self.tenures[&partition], from));
             } else {
                 self.waiting_retry.insert(partition, from);
             }
@@ -250,7 +253,10 @@ impl World {
 
     pub(super) fn answered(&mut self, answer: Answer) {
         match answer {
-            Answer::Head(partition, from) => {
+            // What an earlier tenure asked for is not answered.
+            Answer::Head(partition, tenure, _) | Answer::Retry(partition, tenure, _)
+                if tenure != self.tenures[&partition] => {}
+            Answer::Head(partition, _, from) => {
                 let most = self.rng.usize(1..30);
                 let chunk = self.log.events[partition as usize].read(from, most);
                 self.reading.remove(&partition);
@@ -258,7 +264,7 @@ impl World {
                 let owned = self.core.partitions.get(&partition).is_some_and(|known| !known.stopping);
                 assert!(!owned || self.reading.contains_key(&partition), "the head reader stalls");
             }
-            Answer::Retry(partition, from) => {
+            Answer::Retry(partition, _, from) => {
                 let most = self.rng.usize(1..30);
                 let chunk = self.log.retry[partition as usize].read(from, most);
                 self.turn(|core, turn| core.retry_read(partition, chunk, turn));

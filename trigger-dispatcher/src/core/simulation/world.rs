@@ -71,8 +71,9 @@ pub(super) enum Happening {
 
 #[derive(Debug)]
 pub(super) enum Answer {
-    Head(u32, Offset),
-    Retry(u32, Offset),
+    /// Partition, its tenure, the first offset.
+    Head(u32, u32, Offset),
+    Retry(u32, u32, Offset),
     Sweep(SweepId, Offset, usize),
     Fetch(FetchId),
     Resolve(ResolveId, Timestamp),
