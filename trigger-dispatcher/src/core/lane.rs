@@ -618,3 +618,6 @@ impl Lane {
         [first(&self.events), first(&self.retries), behind].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+mod tests;

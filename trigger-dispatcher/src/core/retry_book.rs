@@ -101,6 +101,7 @@ impl Partition {
         self.expect_trigger(key, shared, turn);
         self.stored_already(key, &waiting, turn);
         let lane = self.lane(key, shared);
+        let has_event = lane.events.get(waiting.origin).is_some_and(|open| !open.is_ended());
         if lane.admit_waiting(&waiting) {
             if waiting.progress() > (false, 0) {
                 lane.in_transit = (lane.in_transit - 1).max(0);
@@ -109,6 +110,8 @@ impl Partition {
             *unsaved = Some(unsaved.map_or(waiting.offset, |first| first.min(waiting.offset)));
             lane.insert_waiting(&waiting);
             lane.idle_since = None;
+        }
+        if has_event {
             self.mark_dirty(key, turn.now);
         }
         self.mark_retry_dirty(key, turn.now);
@@ -161,11 +164,6 @@ impl Partition {
             self.mark_retry_dirty(LaneKey { trigger, replay: None }, turn.now);
         }
         for key in self.lane_keys() {
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            if lane.supersede_by_retries() {
-                self.mark_dirty(key, turn.now);
-                self.mark_retry_dirty(key, turn.now);
-            }
             self.queue_sweep(key);
             self.queue_pump(key);
         }
@@ -225,28 +223,5 @@ impl Lane {
             open.attempts = attempts;
             self.wait(Source::Events, event, due);
         }
-    }
-
-    /// Events for which an entry of the retry topic stands are not delivered from here again; in order, it is the entry that
-    /// goes.
-    fn supersede_by_retries(&mut self) -> bool {
-        if self.by_origin.is_empty() || self.key.replay.is_some() {
-            return false;
-        }
-        let entry = |open: &Open| Some((open.offset, *self.by_origin.get(&open.offset)?));
-        let unended = self.events.iter().filter(|open| !open.is_ended());
-        let superseded: Vec<_> = unended.filter_map(entry).collect();
-        for (event, entry) in &superseded {
-            if self.order() == Order::Unordered {
-                self.end(Source::Events, *event, End::Superseded, false);
-                continue;
-            }
-            let made = self.retries.get(*entry).filter(|open| open.target == Target::Subscriber);
-            if let Some((attempts, due)) = made.map(|open| (open.attempts, open.due)) {
-                self.catch_up(*event, attempts, due);
-            }
-            self.end(Source::Retry, *entry, End::Superseded, false);
-        }
-        !superseded.is_empty()
     }
 }
