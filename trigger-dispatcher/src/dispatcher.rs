@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::broker_task::{BrokerTask, Parts};
-use crate::core::BodyBudget;
+use crate::core::{BodyBudget, Sizes};
 use crate::deliver::{Attempt, Senders};
 use crate::error::Error;
 use crate::limits;
@@ -35,6 +35,13 @@ pub struct Config {
     pub body_budget_bytes: usize,
     /// Deliveries at a time of one trigger in one partition.
     pub lane_concurrency_max: u32,
+    /// Open events of one trigger in one partition; a lane with more detaches. Ordered lanes hold at most
+    /// [`limits::WINDOW_ORDERED`].
+    pub lane_window: usize,
+    /// Open retries of one trigger in one partition of the retry topic; a lane with more takes no new events.
+    pub retries_open_max: usize,
+    /// Progress that nobody waits for is durable after this time.
+    pub save_interval: Duration,
     /// An unordered retry that waits longer moves to the retry topic.
     pub wait_in_place_max: Duration,
     /// How long deliveries in flight may take once the dispatcher or a partition stops.
@@ -47,9 +54,20 @@ impl Default for Config {
             deliveries_in_flight: limits::DELIVERIES_IN_FLIGHT,
             body_budget_bytes: limits::BODY_BUDGET_BYTES,
             lane_concurrency_max: limits::LANE_CONCURRENCY_MAX,
+            lane_window: limits::WINDOW,
+            retries_open_max: limits::RETRIES_OPEN_MAX,
+            save_interval: limits::SAVE_INTERVAL,
             wait_in_place_max: limits::WAIT_IN_PLACE_MAX,
             stop_grace: limits::STOP_GRACE,
         }
+    }
+}
+
+impl Config {
+    fn sizes(&self) -> Sizes {
+        let window = self.lane_window.max(1);
+        let window_ordered = window.min(limits::WINDOW_ORDERED);
+        Sizes { window, window_ordered, retries_open_max: self.retries_open_max.max(1), ..Sizes::default() }
     }
 }
 
@@ -312,7 +330,7 @@ async fn serve(
     };
     let Some(Ok(events)) = stop.run_until_cancelled(topics).await else { return };
     status.set_problem(None);
-    let Config { lane_concurrency_max, wait_in_place_max, stop_grace, .. } = shared.config;
+    let Config { lane_concurrency_max, save_interval, wait_in_place_max, stop_grace, .. } = shared.config;
     let parts = Parts {
         broker: broker.name.clone(),
         topics: topics::names(&broker),
@@ -322,6 +340,8 @@ async fn serve(
         share: shared.admission.share(),
         budget: shared.budget.clone(),
         lane_concurrency_max,
+        sizes: shared.config.sizes(),
+        save_interval,
         wait_in_place_max,
         stop_grace,
         clock: shared.clock.clone(),

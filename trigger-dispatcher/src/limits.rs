@@ -20,10 +20,9 @@ pub const SINK_PENDING_MAX: usize = 128;
 pub const RETRIES_OPEN_MAX: usize = 10_000;
 /// A wait longer than this is spent in the retry topic (unordered lanes).
 pub const WAIT_IN_PLACE_MAX: Duration = Duration::from_secs(5);
-/// Progress that nobody waits for is handed to the log after this time …
-pub const SAVE_AFTER: Duration = Duration::from_millis(150);
-/// … and stays there at most this long for a sync to ride along with.
-pub const SAVE_WITHIN: Duration = Duration::from_millis(50);
+/// Progress that nobody waits for is durable after this time: three quarters of it are gathered here, and for the last one it
+/// stays with the log, for a sync to ride along with.
+pub const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 /// The first wait after a save that failed; doubles up to [`SAVE_RETRY_MAX`].
 pub const SAVE_RETRY_MIN: Duration = Duration::from_millis(100);
 /// No wait after a failed save is longer.

@@ -120,6 +120,9 @@ pub(super) fn dispatcher(config: &Config) -> pelton_trigger_dispatcher::Config {
     pelton_trigger_dispatcher::Config {
         deliveries_in_flight: config.dispatch.max_in_flight,
         body_budget_bytes: config.dispatch.body_budget.as_usize(),
+        lane_window: config.dispatch.lane_window as usize,
+        retries_open_max: config.dispatch.open_retries as usize,
+        save_interval: config.dispatch.save_interval.get(),
         wait_in_place_max: config.dispatch.durable_retry_after.get(),
         stop_grace: config.shutdown.grace.get(),
         ..pelton_trigger_dispatcher::Config::default()
@@ -139,6 +142,12 @@ mod tests {
         assert_eq!(ingress(&config).batch_events_max, pelton_broker::limits::BATCH_EVENTS_MAX);
         assert_eq!(ingress(&config).body_timeout, pelton_broker::limits::BODY_TIMEOUT);
         assert_eq!(ingress(&config).in_flight_bytes, pelton_broker::limits::IN_FLIGHT_BYTES);
+        let dispatcher_default = pelton_trigger_dispatcher::Config::default();
+        let stop_grace = config.shutdown.grace.get();
+        assert_eq!(
+            dispatcher(&config),
+            pelton_trigger_dispatcher::Config { stop_grace, ..dispatcher_default }
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ use self::io::{Io, Line};
 use self::message::{Input, Message};
 use self::owned::Owned;
 use crate::admission::Share;
-use crate::core::{Action, BodyBudget, BrokerCore, CoreConfig, Turn};
+use crate::core::{Action, BodyBudget, BrokerCore, CoreConfig, Sizes, Turn};
 use crate::deliver::Attempt;
 use crate::limits;
 use crate::metrics::BrokerMetrics;
@@ -43,6 +43,8 @@ pub(crate) struct Parts {
     pub(crate) share: Share,
     pub(crate) budget: BodyBudget,
     pub(crate) lane_concurrency_max: u32,
+    pub(crate) sizes: Sizes,
+    pub(crate) save_interval: Duration,
     pub(crate) wait_in_place_max: Duration,
     /// How long deliveries in flight may take once the broker task or a partition stops.
     pub(crate) stop_grace: Duration,
@@ -99,6 +101,8 @@ impl BrokerTask {
                 partitions: parts.partitions,
                 budget: parts.budget,
                 lane_concurrency_max: parts.lane_concurrency_max,
+                save_interval: parts.save_interval,
+                sizes: parts.sizes,
                 wait_in_place_max: parts.wait_in_place_max,
                 seed: fastrand::u64(..),
             },

@@ -34,6 +34,10 @@ pub(crate) struct CoreConfig {
     pub lane_concurrency_max: u32,
     /// A longer wait is spent in the retry topic.
     pub wait_in_place_max: std::time::Duration,
+    /// Progress that nobody waits for is durable after this time.
+    pub save_interval: std::time::Duration,
+    /// How much lanes and saves may hold.
+    pub sizes: Sizes,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -90,12 +94,7 @@ pub(crate) struct BrokerCore {
 impl BrokerCore {
     /// A core without partitions, for the triggers of `table`.
     pub(crate) fn new(config: CoreConfig, table: Arc<TriggerTable>) -> Self {
-        Self::with_sizes(config, Sizes::default(), table)
-    }
-
-    /// The same with other sizes.
-    pub(super) fn with_sizes(config: CoreConfig, sizes: Sizes, table: Arc<TriggerTable>) -> Self {
-        let mut shared = Shared::new(config, sizes);
+        let mut shared = Shared::new(config);
         shared.set_table(table);
         Self { shared, partitions: BTreeMap::new(), busy: Vec::new(), wake_at: None }
     }

@@ -20,7 +20,7 @@ const ONE_CHAIN: u64 = 0;
 
 /// How much a lane and a save may hold.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     /// Open events, unless the lane is ordered.
     pub window: usize,
     /// Open events of an ordered lane.

@@ -34,3 +34,4 @@ pub(crate) use action::{
 pub(crate) use body::BodyBudget;
 pub(crate) use broker::{BrokerCore, CoreConfig, Opened, PartitionStatus};
 pub(crate) use counters::TriggerCounters;
+pub(crate) use lane::Sizes;

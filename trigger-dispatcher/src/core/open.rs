@@ -198,9 +198,12 @@ impl Queue {
     }
 
     fn index(&self, offset: Offset) -> Option<usize> {
-        // New ones are at the back, old ones in front: both are found at once.
-        if self.opens.back().is_some_and(|open| open.offset == offset) {
-            return Some(self.opens.len() - 1);
+        let first = self.opens.front()?.offset;
+        // Offsets grow by one at least, so this is the last place where it can be; without gaps it is the place.
+        let last =
+            usize::try_from(offset.checked_sub(first)?).unwrap_or(usize::MAX).min(self.opens.len() - 1);
+        if self.opens[last].offset == offset {
+            return Some(last);
         }
         self.opens.binary_search_by_key(&offset, |open| open.offset).ok()
     }

@@ -8,7 +8,6 @@ mod choose;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use pelton_event::{Record, Step, Timestamp};
 use pelton_event_log::{
@@ -245,7 +244,7 @@ impl Partition {
             return;
         }
         let urgent = saver.hurry || self.stopping || !saver.records.is_empty();
-        let waits_until = saver.since.unwrap_or(turn.now) + limits::SAVE_AFTER;
+        let waits_until = saver.since.unwrap_or(turn.now) + shared.config.save_interval * 3 / 4;
         let due = if urgent { saver.not_before } else { saver.not_before.max(waits_until) };
         if turn.now < due {
             if saver.timer.is_none_or(|set| set <= turn.now || due < set) {
@@ -254,7 +253,7 @@ impl Partition {
             }
             return;
         }
-        let urgency = if urgent { Urgency::Now } else { Urgency::Within(limits::SAVE_WITHIN) };
+        let urgency = if urgent { Urgency::Now } else { Urgency::Within(shared.config.save_interval / 4) };
         self.begin_save(urgency, shared, turn);
     }
 
@@ -445,8 +444,3 @@ fn count_end(counters: &TriggerCounters, open: &Open, end: End) {
     };
     counter.fetch_add(1, Relaxed);
 }
-
-const _: () = assert!(
-    limits::SAVE_AFTER.as_millis() + limits::SAVE_WITHIN.as_millis()
-        <= Duration::from_millis(200).as_millis()
-);

@@ -70,8 +70,9 @@ impl TriggerState {
 }
 
 impl Shared {
-    pub(super) fn new(config: CoreConfig, sizes: Sizes) -> Self {
+    pub(super) fn new(config: CoreConfig) -> Self {
         let random = fastrand::Rng::with_seed(config.seed);
+        let sizes = config.sizes;
         Self {
             config,
             sizes,

@@ -17,6 +17,7 @@ use pelton_resources::{DeliveryPolicy, Order, Start, Trigger};
 use super::action::{Action, Admission, Attempt, SaveId, Turn};
 use super::body::BodyBudget;
 use super::broker::{BrokerCore, CoreConfig, Opened};
+use super::lane::Sizes;
 use crate::limits;
 use crate::select::TriggerTable;
 use crate::testing::trigger;
@@ -57,6 +58,8 @@ impl Bench {
             budget: BodyBudget::new(budget),
             lane_concurrency_max: limits::LANE_CONCURRENCY_MAX,
             wait_in_place_max: limits::WAIT_IN_PLACE_MAX,
+            save_interval: limits::SAVE_INTERVAL,
+            sizes: Sizes::default(),
             seed: 1,
         };
         let core = BrokerCore::new(config, Arc::new(TriggerTable::new(triggers.clone())));
@@ -220,7 +223,7 @@ fn an_end_counts_once_it_is_durable() {
     assert_eq!(bench.count("t", owed), 1);
     bench.end(&attempt, status(200));
     assert_eq!((bench.count("t", owed), bench.count("t", delivered)), (0, 0));
-    bench.pass(limits::SAVE_AFTER);
+    bench.pass(limits::SAVE_INTERVAL * 3 / 4);
     assert_eq!(bench.count("t", delivered), 1);
     assert_eq!((bench.events.head, bench.events.lanes["default/t"].low), (1, None));
 }
@@ -239,7 +242,7 @@ fn progress_that_nobody_waits_for_does_and_a_registration_does_not() {
     assert!(bench.saves.is_empty());
     bench.now += 1;
     bench.turn(BrokerCore::tick);
-    assert_eq!(bench.saves[0].1.urgency, Urgency::Within(limits::SAVE_WITHIN));
+    assert_eq!(bench.saves[0].1.urgency, Urgency::Within(limits::SAVE_INTERVAL / 4));
 }
 
 #[test]
@@ -416,6 +419,8 @@ fn ordered_lanes_send_one_at_a_time_and_keep_their_place_over_a_restart() {
         budget,
         lane_concurrency_max: 8,
         wait_in_place_max: limits::WAIT_IN_PLACE_MAX,
+        save_interval: limits::SAVE_INTERVAL,
+        sizes: Sizes::default(),
         seed: 2,
     };
     bench.core = BrokerCore::new(config, table);

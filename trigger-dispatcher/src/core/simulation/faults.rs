@@ -44,7 +44,7 @@ impl World {
                 }
             }
         }
-        self.core = BrokerCore::new(config(1, &self.budget, 0), Arc::default());
+        self.core = BrokerCore::new(config(1, &self.budget, self.sizes, 0), Arc::default());
         self.begin_life();
     }
 

@@ -174,7 +174,7 @@ impl World {
             queue: BTreeMap::new(),
             sequence: 0,
             log: Log::new(partitions as usize),
-            core: BrokerCore::new(config(partitions, &budget, seed), Arc::default()),
+            core: BrokerCore::new(config(partitions, &budget, sizes, seed), Arc::default()),
             life: 0,
             tenures: BTreeMap::new(),
             crashed: false,
@@ -255,12 +255,12 @@ impl World {
         self.waiting_retry.clear();
         self.reading.clear();
         let partitions = u32::try_from(self.owned.len()).unwrap();
-        let mut config = config(partitions, &self.budget, self.rng.u64(..));
+        let mut config = config(partitions, &self.budget, self.sizes, self.rng.u64(..));
         if self.plan.partial {
             // More goes through the retry topic.
             config.wait_in_place_max = Duration::from_millis(100);
         }
-        self.core = BrokerCore::with_sizes(config, self.sizes, self.table());
+        self.core = BrokerCore::new(config, self.table());
         assert_eq!(self.budget.used(), 0, "a dropped core still holds bodies");
         for partition in 0..partitions {
             self.owned.insert(partition, false);
@@ -400,13 +400,15 @@ impl World {
     }
 }
 
-pub(super) fn config(partitions: u32, budget: &BodyBudget, seed: u64) -> CoreConfig {
+pub(super) fn config(partitions: u32, budget: &BodyBudget, sizes: Sizes, seed: u64) -> CoreConfig {
     CoreConfig {
         topics: Log::new(0).topics,
         partitions,
         budget: budget.clone(),
         lane_concurrency_max: 8,
         wait_in_place_max: Duration::from_millis(1_500),
+        save_interval: crate::limits::SAVE_INTERVAL,
+        sizes,
         seed,
     }
 }
