@@ -262,7 +262,7 @@ impl BrokerCore {
                     self.busy.push(number);
                 }
                 Timer::Save(number) => self.busy.push(number),
-                Timer::Gate(trigger) => self.shared.wake_gate(trigger),
+                Timer::Gate(trigger) => self.shared.gate_timer(trigger),
                 Timer::Housekeeping => self.housekeeping(turn),
             }
         }

@@ -16,6 +16,8 @@ pub(super) struct Gate {
     running: u32,
     tokens: f64,
     refilled: Timestamp,
+    /// When a timer is set for it.
+    pub(super) timer: Option<Timestamp>,
     /// Lanes that were refused, longest first.
     pub(super) waiting: VecDeque<(Partition, LaneKey)>,
 }
@@ -37,6 +39,7 @@ impl Gate {
             running: 0,
             tokens: 1.0,
             refilled: Timestamp::EPOCH,
+            timer: None,
             waiting: VecDeque::new(),
         }
     }

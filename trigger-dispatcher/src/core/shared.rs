@@ -148,7 +148,10 @@ impl Shared {
                 lane.waits_for_gate = true;
                 state.gate.waiting.push_back((partition, lane.key));
             }
-            if let Closed::Until(when) = closed {
+            if let Closed::Until(when) = closed
+                && state.gate.timer.is_none_or(|set| when < set)
+            {
+                state.gate.timer = Some(when);
                 self.timers.set(when, Timer::Gate(lane.key.trigger));
             }
             return false;
@@ -173,6 +176,12 @@ impl Shared {
     pub(super) fn wake_gate(&mut self, trigger: TriggerId) {
         let state = &mut self.triggers[trigger.0 as usize];
         self.wake.append(&mut state.gate.waiting);
+    }
+
+    /// The rate of the trigger allows another delivery.
+    pub(super) fn gate_timer(&mut self, trigger: TriggerId) {
+        self.triggers[trigger.0 as usize].gate.timer = None;
+        self.wake_gate(trigger);
     }
 }
 
