@@ -1,6 +1,6 @@
 //! Ingress, delivery and the whole path of the real binary, beside a bare echo and a bare client.
 
-use crate::process::{Pelton, Process, wait};
+use crate::process::{Core, Pelton, Process, wait};
 use crate::report::Report;
 
 const SECONDS: usize = 4;
@@ -28,8 +28,10 @@ struct Sample {
 
 fn sample(server: &Process, path: &str, connections: usize) -> Sample {
     let before = server.cpu();
-    let answer =
-        Process::run(&["load", &server.address, path, &connections.to_string(), &SECONDS.to_string()]);
+    let answer = Process::run(
+        Core::Other,
+        &["load", &server.address, path, &connections.to_string(), &SECONDS.to_string()],
+    );
     let cpu = server.cpu() - before;
     let value = |name: &str| answer[name].as_f64().expect("a load answers with numbers");
     assert_eq!(value("refused"), 0.0, "a load is accepted whole");
@@ -57,7 +59,7 @@ pub fn measure(report: &mut Report) {
 
 /// Durable ingress beside the bare echo, interleaved.
 fn ingress(report: &mut Report) {
-    let echo = Process::role(&["echo"]);
+    let echo = Process::role(Core::Measured, &["echo"]);
     for connections in CONNECTIONS {
         let pelton = Pelton::start(&broker());
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -91,11 +93,11 @@ fn ingress(report: &mut Report) {
 }
 
 fn delivery_baseline(report: &mut Report) -> f64 {
-    let sink = Process::role(&["sink"]);
+    let sink = Process::role(Core::Other, &["sink"]);
     let url = format!("http://{}/", sink.address);
     let posts: Vec<f64> = (0..ROUNDS)
         .map(|_| {
-            Process::run(&["post", &url, "200000", "64"])["cpu_us"]
+            Process::run(Core::Measured, &["post", &url, "200000", "64"])["cpu_us"]
                 .as_f64()
                 .expect("a client answers with numbers")
         })
@@ -113,7 +115,7 @@ fn delivery_baseline(report: &mut Report) -> f64 {
 
 /// One trigger that takes everything: CPU of the whole path, and of the delivery as the difference to ingress alone.
 fn whole(report: &mut Report, post: f64) {
-    let sink = Process::role(&["sink"]);
+    let sink = Process::role(Core::Other, &["sink"]);
     let alone = Pelton::start(&broker());
     let ingress = median((0..ROUNDS).map(|_| sample(&alone.process, "/default/b", 64).cpu_us).collect());
     drop(alone);
@@ -124,7 +126,10 @@ fn whole(report: &mut Report, post: f64) {
         let delivered_before = pelton.metric("pelton_trigger_ended_total");
         let accepted_before = pelton.metric("pelton_ingress_accepted_total");
         let before = (pelton.process.cpu(), std::time::Instant::now());
-        Process::run(&["load", &pelton.process.address, "/default/b", "64", &SECONDS.to_string()]);
+        Process::run(
+            Core::Other,
+            &["load", &pelton.process.address, "/default/b", "64", &SECONDS.to_string()],
+        );
         let accepted = pelton.metric("pelton_ingress_accepted_total") - accepted_before;
         wait(|| pelton.metric("pelton_trigger_ended_total") - delivered_before >= accepted);
         all.push((pelton.process.cpu() - before.0).as_secs_f64() * 1e6 / accepted);
@@ -134,7 +139,7 @@ fn whole(report: &mut Report, post: f64) {
     report.line(
         "whole path, one subscriber: CPU per event",
         format!("{all:.1} us"),
-        format!("{:.0} events/s in and out, generator and subscriber beside it", median(rates)),
+        format!("{:.0} events/s in and out on one core", median(rates)),
         "",
         None,
     );
@@ -150,14 +155,10 @@ fn whole(report: &mut Report, post: f64) {
 /// Open loop: the latency of a 202 at a fixed rate.
 fn open_loop(report: &mut Report) {
     let pelton = Pelton::start(&broker());
-    let answer = Process::run(&[
-        "load-paced",
-        &pelton.process.address,
-        "/default/b",
-        "64",
-        &SECONDS.to_string(),
-        "20000",
-    ]);
+    let answer = Process::run(
+        Core::Other,
+        &["load-paced", &pelton.process.address, "/default/b", "64", &SECONDS.to_string(), "20000"],
+    );
     let value = |name: &str| answer[name].as_f64().expect("a load answers with numbers");
     report.line(
         "durable ingress, open loop at 20,000 /s: p50, p99, p99.9 of the 202",

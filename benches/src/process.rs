@@ -4,6 +4,29 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Where a process runs: what is measured on one core, what drives and answers it on another, so that neither takes the other's
+/// time.
+#[derive(Clone, Copy)]
+pub enum Core {
+    /// The process that is measured.
+    Measured = 0,
+    /// Generators and subscribers.
+    Other = 1,
+}
+
+fn pinned(core: Core, program: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg((core as u8).to_string()).arg(program);
+    command
+}
+
+fn this_program(core: Core, arguments: &[&str]) -> Command {
+    let program = std::env::current_exe().expect("a program knows its own path");
+    let mut command = pinned(core, program.as_os_str());
+    command.args(arguments);
+    command
+}
+
 /// A child process; killed when dropped.
 pub struct Process {
     child: Child,
@@ -12,28 +35,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts this program in the role `arguments`; its first line of output is its address.
-    pub fn role(arguments: &[&str]) -> Self {
-        let program = std::env::current_exe().expect("a program knows its own path");
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program can be run again");
+    /// Starts this program on `core` in the role `arguments`; its first line of output is its address.
+    pub fn role(core: Core, arguments: &[&str]) -> Self {
+        let mut command = this_program(core, arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("taskset and this program can be run");
         let mut address = String::new();
         let stdout = child.stdout.take().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut address).expect("a role prints its address");
         Self { child, address: address.trim().to_owned() }
     }
 
-    /// Runs this program in the role `arguments` to its end; answers what it printed.
-    pub fn run(arguments: &[&str]) -> serde_json::Value {
-        let program = std::env::current_exe().expect("a program knows its own path");
-        let output = Command::new(program)
-            .args(arguments)
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("this program can be run");
+    /// Runs this program on `core` in the role `arguments` to its end; answers what it printed.
+    pub fn run(core: Core, arguments: &[&str]) -> serde_json::Value {
+        let output = this_program(core, arguments).stderr(Stdio::inherit()).output();
+        let output = output.expect("taskset and this program can be run");
         serde_json::from_slice(&output.stdout).expect("a role answers in JSON")
     }
 
@@ -84,7 +99,7 @@ impl Pelton {
         std::fs::create_dir(&resources).expect("a scratch directory takes folders");
         std::fs::write(resources.join("bench.yaml"), yaml).expect("a scratch directory takes files");
         let start = Instant::now();
-        let mut child = Command::new(bin)
+        let mut child = pinned(Core::Measured, &bin)
             .arg("run")
             .arg(&resources)
             .arg("--data")

@@ -49,7 +49,8 @@ impl Report {
         let mut text = String::from(
             "# Benchmarks\n\nWritten by `make bench`; one run, all lines. CPU time is what the operating system charges the process \
              (user and system); ratios are to a baseline of the same run. Rates depend on the machine and on what else runs on it; \
-             trust the ratios.\n\n",
+             trust the \
+             ratios. What is measured has one core to itself, what drives it another.\n\n",
         );
         let _ = writeln!(
             text,
