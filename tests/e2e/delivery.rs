@@ -214,7 +214,8 @@ async fn a_retry_far_away_survives_a_restart() {
     let pelton = site.start().await;
     eventually("it is delivered", async || (subscriber.count() == 2).then_some(())).await;
     assert!(start.elapsed() > Duration::from_secs(1), "not before it is due");
-    eventually("its end is durable", async || (pelton.ended("t", "delivered").await == 1).then_some(())).await;
+    eventually("its end is durable", async || (pelton.ended("t", "delivered").await == 1).then_some(()))
+        .await;
     pelton.kill().await;
     let pelton = site.start().await;
     eventually("nothing is owed", async || (pelton.backlog("t").await == Some(0)).then_some(())).await;
