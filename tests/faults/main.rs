@@ -1,5 +1,6 @@
 //! Faults, and the account book that must balance all the same.
 
+mod corruption;
 mod crash;
 mod disk;
 mod hostile;
