@@ -49,5 +49,8 @@ bench: ## CPU time per event and ratios to baselines; results go to docs/benchma
 	$(CARGO) build --release --locked -p pelton-cli
 	PELTON_BIN=$(CURDIR)/$(BIN) $(CARGO) run --release --locked -p pelton-benches
 
+fuzz: ## Fuzz every parser of outside bytes for a minute each
+	@./fuzz/run.sh
+
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -1,0 +1,61 @@
+//! A file of resources, read, put together, and written back.
+#![no_main]
+
+use std::sync::Arc;
+
+use libfuzzer_sys::fuzz_target;
+use pelton_filter::Filter;
+use pelton_resources::{Assembly, Defaults, Overrides, Snapshot, Source, assemble, check, limits};
+
+fuzz_target!(|input: &[u8]| {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let source = Arc::new(Source::read("f.yaml", text));
+    for problem in source.problems() {
+        assert!(problem.place.starts_with("f.yaml"), "{problem}");
+        assert!(problem.code.starts_with("PEL-1"), "{problem}");
+        assert!(!problem.message.is_empty());
+    }
+    let put_together =
+        |before: &Assembly| assemble(before, &[source.clone()], &Defaults::default(), &Overrides::default());
+    let first = put_together(&Assembly::default());
+    check_snapshot(&first.snapshot);
+    assert_eq!(check(&[("f.yaml".to_owned(), text.to_owned())]), first.snapshot.problems);
+    let again = put_together(&first);
+    assert_eq!(again.snapshot.generation, first.snapshot.generation);
+    let changes = again.snapshot.diff(&first.snapshot);
+    assert!(changes.brokers.is_empty() && changes.triggers.is_empty());
+    // `status` is nobody's to write, so it is left out.
+    check_written(&source, text.contains("status"));
+});
+
+fn check_snapshot(snapshot: &Snapshot) {
+    for trigger in snapshot.triggers.values() {
+        let filter = trigger
+            .expression
+            .as_ref()
+            .map_or_else(|| Ok(Filter::everything()), |expression| Filter::compile(expression));
+        assert_eq!(filter.as_ref(), Ok(&*trigger.filter));
+        let delivery = &trigger.delivery;
+        for time in [delivery.backoff_delay, delivery.backoff_max, delivery.retry_after_max, delivery.timeout]
+        {
+            assert!(time <= limits::DURATION_MAX);
+        }
+        assert!(trigger.max_rate.is_none_or(|rate| rate.is_finite() && rate > 0.0));
+        assert_ne!(trigger.max_concurrency, Some(0));
+    }
+    for broker in snapshot.brokers.values() {
+        assert!((1..=limits::PARTITIONS_MAX).contains(&broker.partitions));
+    }
+}
+
+/// A document written down by itself is the same document.
+fn check_written(source: &Source, has_status: bool) {
+    for document in source.documents() {
+        let text = document.to_yaml().expect("what was read has a YAML form");
+        let back = Source::read("back.yaml", &text);
+        let [same] = back.documents() else { panic!("{:?}\n{text}", back.problems()) };
+        assert_eq!((same.kind(), same.name()), (document.kind(), document.name()));
+        assert!(has_status || same.same_value(document), "{text}");
+        assert_eq!(same.to_yaml().as_ref(), Ok(&text));
+    }
+}
