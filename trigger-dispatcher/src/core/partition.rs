@@ -311,10 +311,13 @@ impl Partition {
     /// Forgets the partition.
     pub(super) fn close(mut self, shared: &mut Shared, turn: &mut Turn<'_>) {
         self.give_back(shared, turn);
-        for (id, registered) in &self.registered {
-            if !registered.durable {
-                shared.trigger(*id).counters.unregistered.fetch_sub(1, Relaxed);
-            }
+        let unsaved = self.registered.iter().filter(|(_, registered)| !registered.durable).map(|(id, _)| *id);
+        // Those that still look for their start are not among them.
+        let unplaced =
+            self.lanes.values().filter(|lane| lane.reposition.is_some()).map(|lane| lane.key.trigger);
+        let unplaced = unplaced.filter(|id| !self.registered.contains_key(id));
+        for id in unsaved.chain(unplaced) {
+            shared.trigger(id).counters.unregistered.fetch_sub(1, Relaxed);
         }
         let keys = self.lane_keys();
         for key in keys {
