@@ -32,7 +32,7 @@ unit: ## Unit, table, property and simulation tests
 	@. tests/tools/testdata.sh && PELTON_SEEDS=$${PELTON_SEEDS:-10000} $(CARGO) test $(QUICK) --workspace --exclude pelton-tests --locked
 
 doc: ## Examples in the documentation comments
-	$(CARGO) test --doc --workspace --locked
+	$(CARGO) test --doc $(QUICK) --workspace --locked
 
 e2e: ## The real binary over sockets: tidy, conformance, end to end, faults
 	$(CARGO) build $(QUICK) --locked -p pelton-cli
