@@ -9,6 +9,16 @@ use pelton_resources::{Assembly, Defaults, Overrides, Snapshot, Source, assemble
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
+    check_file(text);
+    // The same as a text within a document, where it may look like anything else.
+    let quoted = serde_json::to_string(text).expect("a string is always JSON");
+    let labels = format!(
+        "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: b, labels: {{{quoted}: 1, x: {quoted}}}}}\n"
+    );
+    check_written(&Source::read("labels.yaml", &labels), false);
+});
+
+fn check_file(text: &str) {
     let source = Arc::new(Source::read("f.yaml", text));
     for problem in source.problems() {
         assert!(problem.place.starts_with("f.yaml"), "{problem}");
@@ -26,7 +36,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(changes.brokers.is_empty() && changes.triggers.is_empty());
     // `status` is nobody's to write, so it is left out.
     check_written(&source, text.contains("status"));
-});
+}
 
 fn check_snapshot(snapshot: &Snapshot) {
     for trigger in snapshot.triggers.values() {
