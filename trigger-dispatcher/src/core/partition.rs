@@ -1,6 +1,7 @@
 //! One partition of the broker's events topic, and of its sister topics.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::HashMap;
@@ -51,17 +52,53 @@ pub(super) struct Partition {
     pub loaded_retries: HashMap<TriggerId, LoadedRetries>,
 }
 
-/// What is durable about a trigger in a partition, beside its lane.
+/// What is durable about a trigger in a partition, beside its lane. There is one for every trigger in every partition.
 #[derive(Debug)]
 pub(super) struct Registered {
-    /// `delivery.pelton.dev/start` as last applied.
-    pub start: Box<str>,
-    /// When the trigger was deleted.
-    pub deleted_at: Option<Timestamp>,
     /// Whether its row is in the list of rows to save.
     pub dirty: bool,
     /// Whether it has a durable row.
     pub durable: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few triggers have.
+#[derive(Debug, Default)]
+struct Rare {
+    start: Box<str>,
+    deleted_at: Option<Timestamp>,
+}
+
+impl Registered {
+    pub(super) fn new(start: Box<str>, deleted_at: Option<Timestamp>, durable: bool) -> Self {
+        let has_any = !start.is_empty() || deleted_at.is_some();
+        Self { dirty: false, durable, rare: has_any.then(|| Box::new(Rare { start, deleted_at })) }
+    }
+
+    /// `delivery.pelton.dev/start` as last applied.
+    pub(super) fn start(&self) -> &str {
+        self.rare.as_ref().map_or("", |rare| &rare.start)
+    }
+
+    pub(super) fn set_start(&mut self, start: Box<str>) {
+        if *self.start() != *start {
+            self.rare.get_or_insert_default().start = start;
+        }
+    }
+
+    /// When the trigger was deleted.
+    pub(super) fn deleted_at(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.deleted_at
+    }
+
+    pub(super) fn delete(&mut self, now: Timestamp) {
+        self.rare.get_or_insert_default().deleted_at = Some(now);
+    }
+
+    /// It is there again; answers whether it was deleted.
+    pub(super) fn restore(&mut self) -> bool {
+        self.rare.as_mut().is_some_and(|rare| rare.deleted_at.take().is_some())
+    }
 }
 
 /// A saved row of the retry topic; what is found in the topic is taken out.
@@ -75,9 +112,9 @@ pub(super) struct LoadedRetries {
 const REPLAY_PREFIX: &str = "replay/";
 
 /// The name of a lane's row.
-pub(super) fn row_name(key: LaneKey, trigger: &NamespacedName) -> Box<str> {
+pub(super) fn row_name(key: LaneKey, trigger: &NamespacedName) -> Arc<str> {
     match key.replay {
-        None => trigger.as_str().into(),
+        None => trigger.to_shared(),
         Some(id) => format!("{REPLAY_PREFIX}{id}/{trigger}").into(),
     }
 }
@@ -126,13 +163,13 @@ impl Partition {
             loaded_retries: HashMap::new(),
         };
         for (name, row) in &events.lanes {
-            let damaged = |reason| RowError { row: name.clone(), reason };
+            let damaged = |reason| RowError { row: (**name).into(), reason };
             let (replay, trigger) = parse_row_name(name).ok_or_else(|| damaged("its name is no trigger"))?;
             let key = LaneKey { trigger: shared.intern(&trigger), replay };
             partition.load_events_row(key, row, shared).map_err(damaged)?;
         }
         for (name, row) in &retry.lanes {
-            let damaged = |reason| RowError { row: name.clone(), reason };
+            let damaged = |reason| RowError { row: (**name).into(), reason };
             let trigger = NamespacedName::parse(name).ok_or_else(|| damaged("its name is no trigger"))?;
             let id = shared.intern(&trigger);
             let row = progress::decode_retry(&row.state).map_err(damaged)?;
@@ -149,9 +186,7 @@ impl Partition {
     ) -> Result<(), &'static str> {
         let (row, opens) = progress::decode_events(&row.state)?;
         if key.replay.is_none() {
-            let deleted_at = row.deleted_at;
-            let registered = Registered { start: row.start, deleted_at, dirty: false, durable: true };
-            self.registered.insert(key.trigger, registered);
+            self.registered.insert(key.trigger, Registered::new(row.start, row.deleted_at, true));
         }
         let is_idle = opens.is_empty() && !row.detached && row.position <= self.head;
         if is_idle && key.replay.is_none() {
@@ -284,6 +319,9 @@ impl Partition {
     pub(super) fn stop(&mut self) {
         self.stopping = true;
         self.saver.hurry();
+        if !self.ready {
+            self.saver.forget_retries();
+        }
     }
 
     /// Gives back what is under way: it counts as not sent.

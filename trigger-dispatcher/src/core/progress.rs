@@ -76,6 +76,11 @@ pub(super) struct RetryRow {
 struct Writer(Vec<u8>);
 
 impl Writer {
+    /// In an allocation of just its size: rows are kept.
+    fn finish(self) -> Bytes {
+        Bytes::from(self.0.into_boxed_slice())
+    }
+
     fn number(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value.to_le_bytes()[0] | 0x80);
@@ -155,7 +160,7 @@ pub(super) fn encode_events<'a>(row: &EventsRow, opens: impl Iterator<Item = &'a
             writer.failure(open.known_failure().unwrap_or(&unknown_failure()));
         }
     }
-    LaneProgress { low, state: Bytes::from(writer.0) }
+    LaneProgress { low, state: writer.finish() }
 }
 
 fn unknown_failure() -> Failure {
@@ -186,7 +191,7 @@ pub(super) fn encode_retry<'a>(
         (offset, due) = (open.offset, open.due.as_millis());
         count += 1;
     }
-    (count, LaneProgress { low, state: Bytes::from(writer.0) })
+    (count, LaneProgress { low, state: writer.finish() })
 }
 
 type Read<T> = Result<T, &'static str>;

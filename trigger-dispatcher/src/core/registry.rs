@@ -126,10 +126,10 @@ impl Partition {
             }
             return;
         };
-        if registered.deleted_at.is_some() {
+        if registered.deleted_at().is_some() {
             return;
         }
-        registered.deleted_at = Some(turn.now);
+        registered.delete(turn.now);
         self.disembark(key);
         let head = self.head;
         let lane = self.lane(key, shared);
@@ -160,8 +160,8 @@ impl Partition {
             self.place(key, &trigger, bounds, shared, turn);
             return;
         };
-        let created_again = registered.deleted_at.take().is_some();
-        let moves = !trigger.start_text.is_empty() && *registered.start != *trigger.start_text;
+        let created_again = registered.restore();
+        let moves = !trigger.start_text.is_empty() && *registered.start() != *trigger.start_text;
         if let Some(lane) = self.lanes.get_mut(&key)
             && (created_again || other_filter)
             && lane.next.is_some_and(|next| next < head)
@@ -219,10 +219,9 @@ impl Partition {
 
     fn register(&mut self, key: LaneKey, start: Box<str>, shared: &Shared, turn: &Turn<'_>) {
         match self.registered.get_mut(&key.trigger) {
-            Some(registered) => registered.start = start,
+            Some(registered) => registered.set_start(start),
             None => {
-                let registered = Registered { start, deleted_at: None, dirty: false, durable: false };
-                self.registered.insert(key.trigger, registered);
+                self.registered.insert(key.trigger, Registered::new(start, None, false));
                 debug_assert!(shared.trigger(key.trigger).exists);
             }
         }
@@ -330,7 +329,7 @@ impl Partition {
 
     /// Lets go what a trigger owed that was deleted long ago.
     fn withdraw_if_old(&mut self, id: TriggerId, shared: &mut Shared, turn: &mut Turn<'_>) {
-        let Some(deleted_at) = self.registered.get(&id).and_then(|registered| registered.deleted_at) else {
+        let Some(deleted_at) = self.registered.get(&id).and_then(Registered::deleted_at) else {
             return;
         };
         if self.stopping || turn.now.since(deleted_at) < limits::DELETED_TRIGGER_KEPT {
@@ -361,7 +360,7 @@ impl Partition {
             }
         }
         self.registered.remove(&id);
-        self.saver.remove_row(state.name.as_str().into(), turn.now);
+        self.saver.remove_row(state.name.to_shared(), turn.now);
     }
 }
 

@@ -143,7 +143,7 @@ impl Partition {
             return;
         }
         let registered =
-            Registered { start: "".into(), deleted_at: Some(turn.now), dirty: false, durable: true };
+            Registered::new("".into(), Some(turn.now), true);
         self.registered.insert(key.trigger, registered);
         let head = self.head;
         let lane = self.lane(key, shared);

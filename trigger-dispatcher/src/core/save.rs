@@ -7,6 +7,7 @@
 mod choose;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use pelton_event::{Record, Step, Timestamp};
@@ -39,7 +40,7 @@ pub(super) struct PendingRecord {
 }
 
 /// Rows as a progress update has them.
-type ChangedRows = Vec<(Box<str>, Option<LaneProgress>)>;
+type ChangedRows = Vec<(Arc<str>, Option<Arc<LaneProgress>>)>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -95,7 +96,7 @@ pub(super) struct Saver {
     dirty: VecDeque<LaneKey>,
     retry_dirty: VecDeque<LaneKey>,
     /// Rows of the events topic to take away.
-    removed: Vec<Box<str>>,
+    removed: Vec<Arc<str>>,
     outstanding: Option<Outstanding>,
     saved_head: Offset,
     saved_retry_head: Offset,
@@ -129,7 +130,7 @@ struct Outstanding {
     id: u64,
     lanes: Vec<LaneKey>,
     retry_lanes: Vec<LaneKey>,
-    removed: Vec<Box<str>>,
+    removed: Vec<Arc<str>>,
     head: Option<Offset>,
     retry_head: Option<Offset>,
 }
@@ -167,13 +168,19 @@ impl Saver {
         line.push_back(record);
     }
 
+    /// What was learnt from a part of the retry topic is not saved: the next owner learns it again.
+    pub(super) fn forget_retries(&mut self) {
+        self.retry_dirty.clear();
+        self.nobodys.retain(|record| record.source != Source::Retry);
+    }
+
     /// A reader has moved on.
     pub(super) fn head_moved(&mut self, now: Timestamp) {
         self.moved = true;
         self.since.get_or_insert(now);
     }
 
-    pub(super) fn remove_row(&mut self, name: Box<str>, now: Timestamp) {
+    pub(super) fn remove_row(&mut self, name: Arc<str>, now: Timestamp) {
         self.removed.push(name);
         self.since.get_or_insert(now);
     }

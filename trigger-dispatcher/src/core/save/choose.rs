@@ -1,6 +1,7 @@
 //! Which records and rows go into a save.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use pelton_event_log::{LaneProgress, Offset};
 
@@ -50,7 +51,7 @@ impl Partition {
         shared: &Shared,
     ) -> (Vec<LaneKey>, ChangedRows) {
         let dirty = std::mem::take(&mut self.saver.dirty);
-        let mut rows = Vec::new();
+        let mut rows = ChangedRows::new();
         let mut saved = Vec::new();
         for key in self.choose_lanes(content.id, Source::Events, &dirty) {
             if self.is_full(content, rows.len(), key, Source::Events) {
@@ -59,6 +60,11 @@ impl Partition {
             }
             let Some(row) = self.encode_row(key, content.id) else { continue };
             content.room = content.room.saturating_sub(row.state.len() + limits::BODY_OVERHEAD_BYTES);
+            // Most rows of triggers without events say the same.
+            let row = match rows.last() {
+                Some((_, Some(last))) if **last == row => Arc::clone(last),
+                _ => Arc::new(row),
+            };
             rows.push((row_name(key, &shared.trigger(key.trigger).name), Some(row)));
             saved.push(key);
         }
@@ -86,8 +92,8 @@ impl Partition {
         let mut row = EventsRow { position: self.head, ..EventsRow::default() };
         if let Some(registered) = registered {
             registered.dirty = false;
-            row.start = registered.start.clone();
-            row.deleted_at = registered.deleted_at;
+            row.start = registered.start().into();
+            row.deleted_at = registered.deleted_at();
         }
         let Some(lane) = self.lanes.get_mut(&key) else {
             return key.replay.is_none().then(|| progress::encode_events(&row, std::iter::empty()));
@@ -117,6 +123,9 @@ impl Partition {
 
     /// The same for the retry topic.
     pub(super) fn retry_head_to_save(&mut self, content: &mut Content, shared: &Shared) -> Offset {
+        if !self.ready {
+            return self.saver.saved_retry_head;
+        }
         let replays = self.saver.dirty.iter().filter(|key| key.replay.is_some());
         let lanes = self.saver.retry_dirty.iter().chain(replays).filter_map(|key| self.lanes.get(key));
         let unsaved = lanes.filter_map(|lane| lane.saving.retry_unsaved_from);
@@ -145,7 +154,11 @@ impl Partition {
         limit
     }
 
+    /// The lanes whose rows of the retry topic are saved: none before all its open entries are known.
     pub(super) fn choose_retry_lanes(&mut self, content: &mut Content) -> Vec<LaneKey> {
+        if !self.ready {
+            return Vec::new();
+        }
         let dirty = std::mem::take(&mut self.saver.retry_dirty);
         let mut saved = Vec::new();
         for key in self.choose_lanes(content.id, Source::Retry, &dirty) {
@@ -182,7 +195,7 @@ impl Partition {
             }
             lane.saving.has_retry_row = !goes;
             let name = row_name(*key, &shared.trigger(key.trigger).name);
-            rows.push((name, (!goes).then_some(row)));
+            rows.push((name, (!goes).then(|| Arc::new(row))));
         }
         rows
     }

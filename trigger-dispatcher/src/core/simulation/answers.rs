@@ -1,5 +1,7 @@
 //! What the core asks for, and what it is answered.
 
+use std::sync::Arc;
+
 use pelton_event::Record;
 use pelton_event_log::{AppendError, Batch, LaneProgress, Offset};
 use pelton_resources::Destination;
@@ -207,7 +209,7 @@ impl World {
 
     pub(super) fn store(&mut self, partition: u32, batch: &Batch) {
         self.tell(|| {
-            let told = |(name, row): &(Box<str>, Option<LaneProgress>)| {
+            let told = |(name, row): &(Arc<str>, Option<Arc<LaneProgress>>)| {
                 let events = row.as_ref().and_then(|row| progress::decode_events(&row.state).ok());
                 format!("{name} {events:?}")
             };
