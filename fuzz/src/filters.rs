@@ -37,9 +37,13 @@ impl<'a> Arbitrary<'a> for AnyEvent {
             }
         }
         for name in &NAMES[4..] {
-            let kind = *u.choose(&[Kind::String, Kind::Integer, Kind::Boolean])?;
+            let (kind, given) = match u.int_in_range(0..=3)? {
+                0 => (Kind::Integer, u.int_in_range(-1..=2)?.to_string()),
+                1 => (Kind::Boolean, bool::arbitrary(u)?.to_string()),
+                _ => (Kind::String, text(u)?),
+            };
             // What is no attribute is left out.
-            let _ = builder.attribute(*name, text(u)?, kind);
+            let _ = builder.attribute(*name, given, kind);
         }
         Ok(Self(builder.build(None).expect("the required attributes are there")))
     }
@@ -77,7 +81,7 @@ fn literal(u: &mut Unstructured<'_>) -> Result<String> {
     let text = text(u)?;
     let quoted = format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     Ok(match u.int_in_range(0..=5)? {
-        0 => i8::arbitrary(u)?.to_string(),
+        0 => u.int_in_range(-1..=2)?.to_string(),
         1 => (*u.choose(&["TRUE", "false"])?).to_owned(),
         _ => quoted,
     })
@@ -90,7 +94,7 @@ fn cesql(u: &mut Unstructured<'_>, depth: usize) -> Result<String> {
         0 => name(u)?.to_owned(),
         1 => literal(u)?,
         2 => format!("{} = {}", name(u)?, literal(u)?),
-        3 => format!("{} = {}", literal(u)?, name(u)?),
+        3 => format!("{} = {}", literal(u)?, u.choose(&NAMES[4..])?),
         4 => {
             format!("({}) {} ({})", inner(u)?, u.choose(&["=", "!=", "<>", "<", "<=", ">", ">="])?, inner(u)?)
         }
@@ -98,7 +102,10 @@ fn cesql(u: &mut Unstructured<'_>, depth: usize) -> Result<String> {
         7 => format!("NOT ({})", inner(u)?),
         8 => format!("EXISTS {}", name(u)?),
         9 => format!("{} {}LIKE '{}'", name(u)?, u.choose(&["", "NOT "])?, u.choose(&PATTERNS)?),
-        10 => format!("{} {}IN ({}, {})", name(u)?, u.choose(&["", "NOT "])?, literal(u)?, inner(u)?),
+        10 => {
+            let last = if bool::arbitrary(u)? { literal(u)? } else { inner(u)? };
+            format!("{} {}IN ({}, {last})", name(u)?, u.choose(&["", "NOT "])?, literal(u)?)
+        }
         11 => format!("({}) {} ({})", inner(u)?, u.choose(&["+", "-", "*", "/", "%"])?, inner(u)?),
         12 => {
             let function =
