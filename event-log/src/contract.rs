@@ -259,12 +259,14 @@ pub struct Bounds {
 }
 
 /// The saved progress of a partition: how far its reader is, and what each lane still owes.
+///
+/// Names and rows are shared: a lane has a row in every partition, and most rows say the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Everything before it has been read and offered to every lane.
     pub head: Offset,
     /// A row for each registered lane.
-    pub lanes: BTreeMap<Box<str>, LaneProgress>,
+    pub lanes: BTreeMap<Arc<str>, Arc<LaneProgress>>,
 }
 
 /// The saved state of a lane.
@@ -288,7 +290,7 @@ pub struct ProgressUpdate {
     /// The new head, if it moved.
     pub head: Option<Offset>,
     /// Changed rows.
-    pub lanes: Vec<(Box<str>, Option<LaneProgress>)>,
+    pub lanes: Vec<(Arc<str>, Option<Arc<LaneProgress>>)>,
 }
 
 /// A period of ownership of a partition; later ones are greater. A save with an old one is refused.

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,8 +69,10 @@ fn record(number: u64) -> Record {
     Record { envelope, event: (!number.is_multiple_of(5)).then_some(event) }
 }
 
-fn lanes() -> BTreeMap<Box<str>, LaneProgress> {
-    let row = |low, state: &'static str| LaneProgress { low, state: Bytes::from_static(state.as_bytes()) };
+fn lanes() -> BTreeMap<Arc<str>, Arc<LaneProgress>> {
+    let row = |low, state: &'static str| {
+        Arc::new(LaneProgress { low, state: Bytes::from_static(state.as_bytes()) })
+    };
     BTreeMap::from([("shop/bill".into(), row(Some(3), "gaps")), ("shop/mail".into(), row(None, ""))])
 }
 

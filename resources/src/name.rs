@@ -106,6 +106,12 @@ impl NamespacedName {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// Both, as `namespace/name`, without a copy.
+    #[must_use]
+    pub fn to_shared(&self) -> Arc<str> {
+        self.text.clone()
+    }
 }
 
 impl fmt::Display for NamespacedName {

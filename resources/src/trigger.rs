@@ -19,7 +19,7 @@ pub struct Trigger {
     /// The filter, compiled.
     pub filter: Arc<Filter>,
     /// The filter as written; `None` matches every event.
-    pub expression: Option<Expression>,
+    pub expression: Option<Arc<Expression>>,
     /// Who gets the events; `None` while a `ref` does not resolve (then the trigger is not ready, and its events wait).
     pub subscriber: Option<Destination>,
     /// How.

@@ -69,7 +69,7 @@ pub(super) fn broker(broker: &Broker, statuses: &[std::sync::Arc<dyn StatusSourc
 pub(super) fn trigger(trigger: &Trigger, statuses: &[std::sync::Arc<dyn StatusSource>]) -> Value {
     let spec = json!({
         "broker": trigger.broker.as_str(),
-        "filter": trigger.expression.as_ref().map(filter),
+        "filter": trigger.expression.as_deref().map(filter),
         "subscriber": trigger.subscriber.as_ref().map(ToString::to_string),
         "delivery": delivery(&trigger.delivery),
         "order": match trigger.order {

@@ -46,7 +46,7 @@ impl Core {
                 }
                 let progress = &view.progress;
                 if progress.head > 0 || !progress.lanes.is_empty() {
-                    let rows = progress.lanes.iter().map(|(name, row)| (&**name, Some(row)));
+                    let rows = progress.lanes.iter().map(|(name, row)| (&**name, Some(&**row)));
                     batch.frame(Kind::Progress, |out| {
                         progress::encode(out, partition.home, Some(progress.head), rows);
                     });

@@ -121,7 +121,7 @@ fn encode_progress(
         let topic = find(topics, &update.topic, update.partition)?;
         let partition = Arc::clone(&topic.partitions[update.partition as usize]);
         let mut frame = Vec::new();
-        let rows = update.lanes.iter().map(|(name, row)| (&**name, row.as_ref()));
+        let rows = update.lanes.iter().map(|(name, row)| (&**name, row.as_deref()));
         progress::encode(&mut frame, partition.home, update.head, rows);
         bytes += frame.len() + RECORD_OVERHEAD;
         if let Some((name, _)) = update.lanes.iter().find(|(name, _)| name.len() > NAME_BYTES_MAX) {

@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) next_topic: u32,
     pub(super) topics: BTreeMap<u32, TopicSpec>,
     pub(super) partitions: HashMap<Home, Known>,
+    /// Names of lanes met on the way.
+    names: progress::Names,
     /// Records met on the way.
     pub(super) records: u64,
 }
@@ -47,7 +49,7 @@ impl State {
                 self.records += 1;
             }
             Kind::Progress => {
-                let (home, changes) = progress::decode(body)?;
+                let (home, changes) = progress::decode(body, &mut self.names)?;
                 progress::apply(&mut self.partitions.entry(home).or_default().progress, changes);
             }
             Kind::Topic => {

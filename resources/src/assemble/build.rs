@@ -65,10 +65,10 @@ fn kept<T: PartialEq>(value: T, before: Option<&Arc<T>>) -> Arc<T> {
 
 fn dead_letter_roads(world: &World<'_>) -> Roads {
     let mut roads = Roads::default();
-    let own = world.brokers.iter().map(|(name, spec)| (*name, &spec.delivery));
-    let triggers = world.triggers.iter().map(|spec| (&spec.broker, &spec.delivery));
-    for (from, delivery) in own.chain(triggers) {
-        if let Some(to) = delivery.dead_letter_sink.as_ref().and_then(Target::broker) {
+    let own = world.brokers.iter().map(|(name, spec)| (*name, spec.delivery.dead_letter_sink.as_ref()));
+    let triggers = world.triggers.iter().map(|spec| (&spec.broker, spec.dead_letter_sink()));
+    for (from, sink) in own.chain(triggers) {
+        if let Some(to) = sink.and_then(Target::broker) {
             roads.add(from, to);
         }
     }
@@ -124,7 +124,7 @@ impl<'a> Builder<'a> {
         });
         let dead_letter_sink = delivery.dead_letter_sink.as_ref().and_then(|target| {
             resolve(target, &self.world.broker_names).unwrap_or_else(|why| {
-                let own = spec.delivery.dead_letter_sink.is_some();
+                let own = spec.dead_letter_sink().is_some();
                 let line = if own { target.line } else { document.line };
                 let message = format!("the dead letter sink does not resolve: {}", why.message);
                 self.wait(&mut readiness, document, (line, &target.field), (why.reason, message));

@@ -98,12 +98,11 @@ fn default_roads(documents: &[Arc<Document>]) -> Roads {
 
 /// From which broker to which the dead letters of a document go, if to a broker.
 fn dead_letter_road(document: &Document) -> Option<(&NamespacedName, &NamespacedName, &Target)> {
-    let (from, delivery) = match &document.content {
-        Content::Broker(spec) => (&document.name, &spec.delivery),
-        Content::Trigger(spec) => (&spec.broker, &spec.delivery),
+    let (from, target) = match &document.content {
+        Content::Broker(spec) => (&document.name, spec.delivery.dead_letter_sink.as_ref()?),
+        Content::Trigger(spec) => (&spec.broker, spec.dead_letter_sink()?),
         Content::ConfigMap(_) | Content::Secret => return None,
     };
-    let target = delivery.dead_letter_sink.as_ref()?;
     Some((from, target.broker()?, target))
 }
 

@@ -84,7 +84,8 @@ impl<'a> World<'a> {
     pub(super) fn delivery(&self, trigger: &TriggerSpec) -> DeliverySpec {
         let broker =
             self.brokers.get(&trigger.broker).map(|broker| broker.delivery.clone()).unwrap_or_default();
-        let mut delivery = trigger.delivery.clone().over(broker);
+        let own = trigger.delivery.as_deref().cloned().unwrap_or_default();
+        let mut delivery = own.over(broker);
         let default_sink = self.default_sink(&trigger.broker).cloned();
         for level in self.default_levels(trigger.broker.namespace()) {
             delivery = delivery.over(DeliverySpec { dead_letter_sink: None, ..level.delivery.clone() });

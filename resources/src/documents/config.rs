@@ -78,13 +78,13 @@ impl BrokerDefaults {
     /// Reads the YAML text within the ConfigMap.
     fn read(field: &Field<'_>, report: &mut Report) -> Option<Self> {
         let text = field.text(report)?;
-        let (mut documents, error) = node::parse_stream(text);
-        if let Some(error) = error {
+        let mut last = None;
+        if let Err(error) = node::parse_stream(text, |document| last = Some(document)) {
             let at = At { line: field.node.line + error.line.saturating_sub(1), field: &field.path };
             report.error(&at, "PEL-1301", format!("is not valid YAML: {}", error.message));
             return None;
         }
-        let mut root = documents.pop()?;
+        let mut root = last?;
         shift(&mut root, field.node.line.saturating_sub(1));
         let mut fields = Fields::of(field.path.clone(), &root, report)?;
         let cluster = fields.take("clusterDefault").and_then(|field| BrokerDefault::read(&field, report));

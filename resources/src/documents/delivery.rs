@@ -66,7 +66,7 @@ impl DeliverySpec {
 /// A Knative `Destination`, as far as a document alone tells.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Target {
-    pub(crate) reference: Option<Reference>,
+    pub(crate) reference: Option<Box<Reference>>,
     /// Absolute without a reference, else relative to its address.
     pub(crate) uri: Option<String>,
     /// The field that names it, for messages.
@@ -107,7 +107,7 @@ impl Target {
         }
         let uri = uri.map(str::to_owned);
         (!report.failed_since(before)).then(|| Self {
-            reference,
+            reference: reference.map(Box::new),
             uri,
             field: field.path.clone(),
             line: field.line,

@@ -8,6 +8,7 @@ use super::config::ConfigSpec;
 use super::fields::Fields;
 use super::metadata;
 use super::node::{Key, Node, Value};
+use super::packed::PackedNode;
 use super::report::{At, Report, suggestion};
 use super::trigger::TriggerSpec;
 use crate::name::{Kind, NamespacedName};
@@ -26,16 +27,16 @@ pub struct Document {
     pub(crate) line: u64,
     pub(crate) kind: Kind,
     pub(crate) name: NamespacedName,
-    pub(crate) tree: Arc<Node>,
+    tree: PackedNode,
     pub(crate) content: Content,
 }
 
 /// What a document says.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
-    Broker(BrokerSpec),
+    Broker(Box<BrokerSpec>),
     Trigger(Box<TriggerSpec>),
-    ConfigMap(ConfigSpec),
+    ConfigMap(Box<ConfigSpec>),
     /// Its values are never read nor kept beyond the document.
     Secret,
 }
@@ -44,7 +45,7 @@ pub(crate) enum Content {
 #[derive(Debug)]
 pub(crate) enum Reading {
     /// A resource.
-    Resource(Box<Document>),
+    Resource(Document),
     /// A resource with mistakes; they are in the report. The identity is there if it could be read.
     Broken(Option<(Kind, NamespacedName)>),
     /// A `List`: its items.
@@ -91,22 +92,24 @@ impl Document {
     /// # Errors
     /// If a value has no YAML form.
     pub fn to_yaml(&self) -> Result<String, String> {
-        let Value::Map(entries) = &self.tree.value else { return Err("the document is not a map".into()) };
-        let kept = entries.iter().filter(|(key, _)| key.name != "status").cloned().collect();
-        let tree = Node { line: self.tree.line, value: Value::Map(kept) };
+        let mut tree = self.tree.unpack();
+        if let Value::Map(entries) = &mut tree.value {
+            entries.retain(|(key, _)| key.name != "status");
+        }
         serde_saphyr::to_string(&tree).map_err(|error| error.to_string())
     }
 
     /// Whether both documents describe the same value, wherever they stand.
     #[must_use]
     pub fn same_value(&self, other: &Self) -> bool {
-        self.tree == other.tree
+        self.tree.unpack() == other.tree.unpack()
     }
 
     /// The value of an annotation.
     #[must_use]
-    pub fn annotation(&self, name: &str) -> Option<&str> {
-        self.tree.get("metadata")?.get("annotations")?.get(name)?.as_text()
+    pub fn annotation(&self, name: &str) -> Option<String> {
+        let tree = self.tree.unpack();
+        tree.get("metadata")?.get("annotations")?.get(name)?.as_text().map(str::to_owned)
     }
 
     /// This document with annotations set, read again; or what is wrong with the values.
@@ -114,11 +117,11 @@ impl Document {
         &self,
         values: &BTreeMap<&str, &str>,
     ) -> Result<Self, Vec<crate::snapshot::Problem>> {
-        let mut tree = (*self.tree).clone();
+        let mut tree = self.tree.unpack();
         set_annotations(&mut tree, values);
         let mut report = Report::new(self.file.clone());
         match read(tree, &mut report) {
-            Reading::Resource(document) => Ok(*document),
+            Reading::Resource(document) => Ok(document),
             _ => Err(report.problems),
         }
     }
@@ -166,7 +169,7 @@ pub(crate) fn read(tree: Node, report: &mut Report) -> Reading {
     match (content, name) {
         (Some(content), Some(name)) if !failed => {
             let (file, line) = (report.file().clone(), tree.line);
-            Reading::Resource(Box::new(Document { file, line, kind, name, tree: Arc::new(tree), content }))
+            Reading::Resource(Document { file, line, kind, name, tree: PackedNode::pack(&tree), content })
         }
         _ => Reading::Broken(resource),
     }
@@ -182,11 +185,12 @@ fn content(tree: &Node, kind: Kind, name: Option<&NamespacedName>, report: &mut 
     let content = match kind {
         Kind::Broker => {
             let annotations = annotations?;
-            Some(Content::Broker(BrokerSpec::read(&mut document, annotations, name.namespace(), report)))
+            let broker = BrokerSpec::read(&mut document, annotations, name.namespace(), report);
+            Some(Content::Broker(Box::new(broker)))
         }
         Kind::Trigger => TriggerSpec::read(&mut document, annotations?, name.namespace(), report)
             .map(|trigger| Content::Trigger(Box::new(trigger))),
-        Kind::ConfigMap => Some(Content::ConfigMap(ConfigSpec::read(&mut document, name, report))),
+        Kind::ConfigMap => Some(Content::ConfigMap(Box::new(ConfigSpec::read(&mut document, name, report)))),
         Kind::Secret => {
             document.ignore(&["data", "stringData", "type", "immutable"]);
             Some(Content::Secret)

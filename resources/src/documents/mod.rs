@@ -9,6 +9,7 @@ mod fields;
 mod filter;
 mod metadata;
 mod node;
+mod packed;
 pub(crate) mod report;
 mod scalar;
 mod source;

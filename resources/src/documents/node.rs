@@ -187,8 +187,9 @@ impl Serialize for Node {
     }
 }
 
-/// The documents of a YAML stream, empty ones left out, up to the first that cannot be read.
-pub(crate) fn parse_stream(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
+/// Calls `take` with each document of a YAML stream, empty ones left out, up to the first that cannot be read. One at a time:
+/// trees are many times larger than their text.
+pub(crate) fn parse_stream(text: &str, mut take: impl FnMut(Node)) -> Result<(), SyntaxError> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         // YAML 1.2: `no` and `y` are texts, as somebody who filters for Norway expects.
@@ -201,14 +202,10 @@ pub(crate) fn parse_stream(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
         },
     };
     let mut reader = text.as_bytes();
-    let mut documents = Vec::new();
     for document in serde_saphyr::read_with_options::<_, Node>(&mut reader, options) {
-        match document {
-            Ok(node) => documents.push(node),
-            Err(error) => return (documents, Some(SyntaxError::of(&error))),
-        }
+        take(document.map_err(|error| SyntaxError::of(&error))?);
     }
-    (documents, None)
+    Ok(())
 }
 
 /// Why a text is not YAML.

@@ -36,13 +36,9 @@ impl Source {
             report.error(&At { line: 0, field: "" }, "PEL-1316", message);
             return Self::unread(report);
         }
-        let (trees, syntax_error) = node::parse_stream(text);
         let mut source = Self::unread(Report::new(file.into()));
         source.whole = true;
-        for tree in trees {
-            source.take(tree, 0, &mut report);
-        }
-        if let Some(error) = syntax_error {
+        if let Err(error) = node::parse_stream(text, |tree| source.take(tree, 0, &mut report)) {
             source.whole = false;
             let at = At { line: error.line, field: "" };
             if text.contains("apiVersion") {
@@ -102,7 +98,7 @@ impl Source {
             return;
         }
         match document::read(tree, report) {
-            Reading::Resource(document) => self.documents.push(Arc::from(document)),
+            Reading::Resource(document) => self.documents.push(Arc::new(document)),
             Reading::Broken(Some(identity)) => self.broken.push(identity),
             Reading::Broken(None) => self.whole = false,
             Reading::List(items) => items.into_iter().for_each(|item| self.take(item, depth + 1, report)),

@@ -404,7 +404,9 @@ status: {anything: [goes]}
 ";
     let trigger = assembled(text).snapshot.triggers[&NamespacedName::new("shop", "t")].clone();
     assert_eq!(trigger.broker.as_str(), "other/b");
-    let Some(Expression::All(filters)) = &trigger.expression else { panic!("{:?}", trigger.expression) };
+    let Some(Expression::All(filters)) = trigger.expression.as_deref() else {
+        panic!("{:?}", trigger.expression)
+    };
     assert!(matches!(&filters[..], [Expression::Exact(_), Expression::Any(_), Expression::Cesql(_)]));
     let subscriber = trigger.subscriber.as_ref().unwrap().to_string();
     assert_eq!(subscriber, "http://billing.shop.svc.cluster.local/events?x=1");
@@ -427,9 +429,9 @@ status: {anything: [goes]}
 #[test]
 fn filters_count_before_filter_and_an_empty_list_does_not() {
     let both = trigger("  filter: {attributes: {type: a}}\n  filters: [{exact: {type: b}}]\n");
-    assert!(matches!(both.expression, Some(Expression::Exact(_))));
+    assert!(matches!(both.expression.as_deref(), Some(Expression::Exact(_))));
     let empty = trigger("  filter: {attributes: {type: a}}\n  filters: []\n");
-    assert!(matches!(empty.expression, Some(Expression::Attributes(_))));
+    assert!(matches!(empty.expression.as_deref(), Some(Expression::Attributes(_))));
     assert_eq!(trigger("  filter: {attributes: {}}\n").expression, None);
     assert_eq!(trigger("").expression, None);
 }

@@ -34,10 +34,11 @@ const NOT_SERVED: [(&str, &str); 3] = [
 pub(crate) struct TriggerSpec {
     pub(crate) broker: NamespacedName,
     pub(crate) broker_line: u64,
-    pub(crate) expression: Option<Expression>,
+    pub(crate) expression: Option<Arc<Expression>>,
     pub(crate) filter: Arc<Filter>,
     pub(crate) subscriber: Target,
-    pub(crate) delivery: DeliverySpec,
+    /// Boxed, as few triggers have one.
+    pub(crate) delivery: Option<Box<DeliverySpec>>,
     pub(crate) settings: TriggerSettings,
 }
 
@@ -71,8 +72,13 @@ impl TriggerSpec {
         spec.finish(report);
         let (broker, broker_line) = broker?;
         let (expression, filter) = filter?;
-        let (subscriber, delivery) = (subscriber?, delivery.unwrap_or_default());
-        Some(Self { broker, broker_line, expression, filter, subscriber, delivery, settings })
+        let (expression, delivery) = (expression.map(Arc::new), delivery.map(Box::new));
+        Some(Self { broker, broker_line, expression, filter, subscriber: subscriber?, delivery, settings })
+    }
+
+    /// The dead letter sink of its own.
+    pub(crate) fn dead_letter_sink(&self) -> Option<&Target> {
+        self.delivery.as_ref()?.dead_letter_sink.as_ref()
     }
 }
 

@@ -212,9 +212,10 @@ fn long_log(disk: &SimulatedDisk) -> u64 {
         let mut batch = Batch::default();
         batch.records.push((name("t"), 0, large(&number.to_string(), 700)));
         let mut update = progress("t", 0, core.shared.epoch, number);
-        update
-            .lanes
-            .push(("lane".into(), Some(LaneProgress { low: Some(0), state: number.to_string().into() })));
+        update.lanes.push((
+            "lane".into(),
+            Some(LaneProgress { low: Some(0), state: number.to_string().into() }.into()),
+        ));
         batch.progress.push(update);
         commit(&mut core, batch, NOW).unwrap();
     }

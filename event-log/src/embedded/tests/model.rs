@@ -299,7 +299,7 @@ impl Model {
             partition: place.1,
             epoch: core.shared.epoch,
             head: Some(known.head),
-            lanes: vec![("number".into(), Some(LaneProgress { low: None, state }))],
+            lanes: vec![("number".into(), Some(LaneProgress { low: None, state }.into()))],
         }
     }
 

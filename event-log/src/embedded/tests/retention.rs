@@ -36,7 +36,7 @@ fn kibibyte(key: &str, clock: &Clock) -> Record {
 /// Saves that everything before `head` is read, and what a lane still needs.
 async fn save(log: &EmbeddedLog, topic: &str, head: u64, low: Option<u64>) {
     let mut update = progress(topic, 0, epoch(log, topic).await, head);
-    update.lanes = vec![("ns/slow".into(), Some(LaneProgress { low, state: bytes::Bytes::new() }))];
+    update.lanes = vec![("ns/slow".into(), Some(LaneProgress { low, state: bytes::Bytes::new() }.into()))];
     log.append(settle(update)).await.unwrap();
 }
 

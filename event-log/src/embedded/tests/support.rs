@@ -67,8 +67,8 @@ pub(super) fn progress(topic: &str, partition: u32, epoch: Epoch, head: u64) -> 
     ProgressUpdate { topic: name(topic), partition, epoch, head: Some(head), lanes: Vec::new() }
 }
 
-pub(super) fn row(low: Option<u64>, state: &'static str) -> LaneProgress {
-    LaneProgress { low, state: Bytes::from_static(state.as_bytes()) }
+pub(super) fn row(low: Option<u64>, state: &'static str) -> Arc<LaneProgress> {
+    Arc::new(LaneProgress { low, state: Bytes::from_static(state.as_bytes()) })
 }
 
 pub(super) fn settle(update: ProgressUpdate) -> Batch {

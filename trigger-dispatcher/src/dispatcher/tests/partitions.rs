@@ -115,7 +115,7 @@ async fn damaged_progress_stops_its_partition_and_says_so() {
         partition: 1,
         epoch: pelton_event_log::Epoch(0),
         head: None,
-        lanes: vec![("default/a".into(), Some(damaged))],
+        lanes: vec![("default/a".into(), Some(damaged.into()))],
     };
     log.append(Batch { progress: vec![update], ..Batch::default() }).await.unwrap();
     let world =
