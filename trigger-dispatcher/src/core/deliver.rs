@@ -51,7 +51,7 @@ impl Partition {
             if !shared.trigger(key.trigger).is_active() || lane.reposition.is_some() {
                 return;
             }
-            match lane.choose(turn.now) {
+            match lane.choose(turn.now, self.head) {
                 Choice::Nothing => return,
                 Choice::Wait(when) => {
                     if lane.timer.is_none_or(|set| set <= turn.now || when < set) {

@@ -1,7 +1,7 @@
 //! A lane: what one trigger owes in one partition, and what of it may be sent next.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use hashbrown::HashMap;
 use pelton_event::{Record, Timestamp};
@@ -84,6 +84,9 @@ pub(super) struct Lane {
     ready: VecDeque<Offset>,
     later: BinaryHeap<Reverse<Due>>,
     to_sink: BinaryHeap<Reverse<Due>>,
+    /// Entries of the retry topic whose events the lane has not come to yet, by the offsets of these. They wait until then:
+    /// once one has its end, nothing tells any more that its event needs no other.
+    early: BTreeMap<Offset, Due>,
     /// Events that wait for the dead letter sink here.
     pub sink_pending: usize,
     chains: HashMap<u64, Offset>,
@@ -189,6 +192,7 @@ impl Lane {
             ready: VecDeque::new(),
             later: BinaryHeap::new(),
             to_sink: BinaryHeap::new(),
+            early: BTreeMap::new(),
             sink_pending: 0,
             chains: HashMap::new(),
             unknown_keys: 0,
@@ -218,7 +222,8 @@ impl Lane {
 
     /// Whether one more delivery may move to the retry topic.
     pub(super) fn has_room_in_retry(&self) -> bool {
-        self.retries.len() < self.sizes.retries_open_max
+        // Those that wait for the lane to come to their events must not keep it from doing so.
+        self.retries.len().saturating_sub(self.early.len()) < self.sizes.retries_open_max
     }
 
     /// Whether it may take one more event.
@@ -360,6 +365,7 @@ impl Lane {
         self.ready.clear();
         self.later.clear();
         self.to_sink.clear();
+        self.early.clear();
         self.unknown_keys = 0;
         for open in self.events.iter_mut().filter(|open| open.is_in_chain()) {
             (open.blocked, open.follower) = (false, None);
@@ -502,8 +508,8 @@ impl Lane {
     }
 
     /// What may be sent next. Sending it changes its state, so that the next call chooses another.
-    pub(super) fn choose(&mut self, now: Timestamp) -> Choice {
-        self.drop_stale();
+    pub(super) fn choose(&mut self, now: Timestamp, head: Offset) -> Choice {
+        self.sort_early(head);
         let mut wait: Option<Timestamp> = None;
         let mut earliest = |due: Timestamp| wait = Some(wait.map_or(due, |known| known.min(due)));
         // Three kinds of work take turns, so that none starves the others.
@@ -553,6 +559,34 @@ impl Lane {
         Some((Timestamp::EPOCH, Source::Events, *offset))
     }
 
+    /// Lets entries go whose events the lane has come to, and holds those back that come to the front before.
+    fn sort_early(&mut self, head: Offset) {
+        let position = self.next.unwrap_or_else(|| head.max(self.considered));
+        while let Some(first) = self.early.first_entry().filter(|first| *first.key() < position) {
+            let due = first.remove();
+            self.enqueue(due.1, due.2);
+        }
+        loop {
+            self.drop_stale();
+            let retries = &self.retries;
+            let origin = |due: &Reverse<Due>| {
+                let open = retries.get(due.0.2).filter(|_| due.0.1 == Source::Retry)?;
+                Some(open.origin).filter(|origin| *origin >= position)
+            };
+            let early = [&mut self.later, &mut self.to_sink].into_iter().find_map(|heap| {
+                let origin = heap.peek().and_then(origin)?;
+                Some((origin, heap.pop()?.0))
+            });
+            let Some((origin, due)) = early else { return };
+            self.early.insert(origin, due);
+        }
+    }
+
+    /// Whether entries wait for the lane to come to their events.
+    pub(super) fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
     /// Entries of the queues are not taken out when they are started or end, but when they come to the front.
     fn drop_stale(&mut self) {
         let is_due = |queues: (&Queue, &Queue), target: Target, (due, source, offset): Due| {
@@ -595,7 +629,7 @@ impl Lane {
         let open = count(self.events.unended()) + count(self.retries.unended());
         let owed = open + behind + self.in_transit.max(0);
         let under_way = i64::from(self.started);
-        let later = count(self.later.len() + self.to_sink.len());
+        let later = count(self.later.len() + self.to_sink.len() + self.early.len());
         let probing = self.health.is_probing();
         Gauges {
             in_flight: under_way,

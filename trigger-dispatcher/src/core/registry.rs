@@ -309,6 +309,9 @@ impl Partition {
         let keys = self.lane_keys();
         for key in keys {
             self.queue_sweep(key);
+            if self.lanes.get(&key).is_some_and(|lane| lane.has_early()) {
+                self.queue_pump(key);
+            }
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             if !lane.is_idle() {
                 lane.idle_since = None;

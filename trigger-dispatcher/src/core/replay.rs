@@ -1,5 +1,7 @@
 //! Replays: a second lane that delivers a trigger's events of the past once more, while the live one goes on.
 
+use std::ops::Range;
+
 use pelton_event_log::Offset;
 
 use super::action::{LaneKey, Turn};
@@ -7,15 +9,17 @@ use super::partition::Partition;
 use super::shared::Shared;
 
 impl Partition {
-    /// Registers a replay of the events from `from` to `to` (exclusive). One that is known already is not begun again.
+    /// Registers a replay of the events in `range` by the command at `command` of the retry topic, whose saved head must not
+    /// pass it before the replay has a row. One that is known already is not begun again.
     pub(super) fn begin_replay(
         &mut self,
         key: LaneKey,
-        from: Offset,
-        to: Offset,
+        command: Offset,
+        range: Range<Offset>,
         shared: &Shared,
         turn: &Turn<'_>,
     ) {
+        let Range { start: from, end: to } = range;
         if self.lanes.contains_key(&key) || !shared.trigger(key.trigger).exists {
             return;
         }
@@ -27,6 +31,7 @@ impl Partition {
         let lane = self.lane(key, shared);
         lane.detach(from, None);
         lane.replay_end = Some(end);
+        lane.saving.retry_unsaved_from = Some(command);
         self.mark_dirty(key, turn.now);
         self.saver.hurry();
         self.queue_sweep(key);

@@ -82,7 +82,7 @@ impl Partition {
                 self.waiting_entry(key, waiting, shared, turn);
             }
             Step::Replay { id, from, to } if offset >= self.saver.loaded_retry_head => {
-                self.begin_replay(LaneKey { replay: Some(*id), ..key }, *from, *to, shared, turn);
+                self.begin_replay(LaneKey { replay: Some(*id), ..key }, offset, *from..*to, shared, turn);
             }
             Step::Replay { .. } | Step::Reply | Step::DeadLetter { .. } | Step::Discarded { .. } => {}
         }
@@ -142,8 +142,7 @@ impl Partition {
         if shared.trigger(key.trigger).exists || self.registered.contains_key(&key.trigger) {
             return;
         }
-        let registered =
-            Registered::new("".into(), Some(turn.now), true);
+        let registered = Registered::new("".into(), Some(turn.now), true);
         self.registered.insert(key.trigger, registered);
         let head = self.head;
         let lane = self.lane(key, shared);

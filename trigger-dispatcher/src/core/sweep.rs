@@ -209,6 +209,7 @@ impl Partition {
         }
         if lane.is_in_retry(offset) {
             lane.considered_one();
+            self.mark_dirty(key, turn.now);
             return Some(false);
         }
         if body.is_none() {

@@ -30,7 +30,7 @@ fn take(lane: &mut Lane, keys: &[&str]) {
 /// Starts everything that may start at `now`; answers what.
 fn start_all(lane: &mut Lane, now: u64) -> Vec<Offset> {
     let mut started = Vec::new();
-    while let Choice::Start(source, offset) = lane.choose(Timestamp::from_millis(now)) {
+    while let Choice::Start(source, offset) = lane.choose(Timestamp::from_millis(now), 100) {
         lane.used[0] += 1;
         lane.get_mut(source, offset).unwrap().state = State::Sent { sequence: 1, started: true };
         started.push(offset);
@@ -110,7 +110,7 @@ fn a_broken_subscriber_gets_the_lowest_due_event_only() {
     }
     assert_eq!(start_all(&mut lane, 0), [0]);
     fail(&mut lane, 0, 500);
-    assert_eq!(lane.choose(Timestamp::from_millis(400)), Choice::Wait(Timestamp::from_millis(500)));
+    assert_eq!(lane.choose(Timestamp::from_millis(400), 100), Choice::Wait(Timestamp::from_millis(500)));
     assert_eq!(start_all(&mut lane, 500), [0], "the probe is driven through its policy");
     end(&mut lane, 0, false);
     assert_eq!(start_all(&mut lane, 500), [1], "and then the next is");
@@ -124,11 +124,11 @@ fn a_hanging_sink_does_not_keep_the_subscriber_from_its_events() {
     lane.used[0] -= 1;
     lane.turn_to_sink(Source::Events, 0, Timestamp::from_millis(1));
     assert_eq!(lane.sink_pending, 1);
-    assert_eq!(lane.choose(Timestamp::from_millis(1)), Choice::Start(Source::Events, 0));
+    assert_eq!(lane.choose(Timestamp::from_millis(1), 100), Choice::Start(Source::Events, 0));
     lane.used[1] = limits::SINK_CONCURRENCY_MAX;
-    assert_eq!(lane.choose(Timestamp::from_millis(1)), Choice::Nothing);
+    assert_eq!(lane.choose(Timestamp::from_millis(1), 100), Choice::Nothing);
     lane.take(3, &record(""), None);
-    assert_eq!(lane.choose(Timestamp::from_millis(1)), Choice::Start(Source::Events, 3));
+    assert_eq!(lane.choose(Timestamp::from_millis(1), 100), Choice::Start(Source::Events, 3));
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn too_many_events_for_the_sink_hold_new_ones_back() {
     let mut lane = lane(Order::Unordered);
     lane.take(0, &record(""), None);
     lane.sink_pending = limits::SINK_PENDING_MAX;
-    assert_eq!(lane.choose(Timestamp::EPOCH), Choice::Nothing);
+    assert_eq!(lane.choose(Timestamp::EPOCH, 100), Choice::Nothing);
     lane.sink_pending -= 1;
-    assert_eq!(lane.choose(Timestamp::EPOCH), Choice::Start(Source::Events, 0));
+    assert_eq!(lane.choose(Timestamp::EPOCH, 100), Choice::Start(Source::Events, 0));
 }
 
 #[test]

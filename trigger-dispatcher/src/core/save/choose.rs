@@ -27,10 +27,14 @@ impl Partition {
         }
     }
 
-    /// The lanes whose ends are in the save with a record, then the others, as far as there is room. What is left stays in
+    /// The lanes whose ends are in the save with a record (for either topic: the row of the events topic goes first), then the others, as far as there is room. What is left stays in
     /// line.
     fn choose_lanes(&self, id: u64, source: Source, dirty: &VecDeque<LaneKey>) -> Vec<LaneKey> {
-        let in_save = self.saver.records.iter().filter(|record| record.save == id && record.source == source);
+        let is_dirty = |key: &LaneKey| self.lanes.get(key).is_some_and(|lane| lane.saving.dirty);
+        let in_save = self.saver.records.iter().filter(|record| {
+            let first = source == Source::Events && record.lane.as_ref().is_some_and(is_dirty);
+            record.save == id && (record.source == source || first)
+        });
         let mut chosen: Vec<_> = in_save.filter_map(|record| record.lane).collect();
         chosen.sort_unstable();
         chosen.dedup();
@@ -75,7 +79,8 @@ impl Partition {
     fn is_full(&self, content: &Content, rows: usize, key: LaneKey, source: Source) -> bool {
         let full = content.room == 0 || (self.saver.small && rows > 0);
         let is_its = |record: &PendingRecord| {
-            record.save == content.id && record.lane == Some(key) && record.source == source
+            let counts = record.source == source || source == Source::Events;
+            record.save == content.id && record.lane == Some(key) && counts
         };
         full && !self.saver.records.iter().any(is_its)
     }
@@ -167,6 +172,11 @@ impl Partition {
                 continue;
             }
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            // An entry is only closed once it is durable that the lane has come past its event.
+            if lane.saving.dirty {
+                self.saver.retry_dirty.push_back(key);
+                continue;
+            }
             lane.saving.retry_dirty = false;
             lane.saving.retry_saving_from = lane.saving.retry_unsaved_from.take();
             lane.retries.enter_save(content.id);
