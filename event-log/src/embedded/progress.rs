@@ -82,6 +82,11 @@ pub(super) fn apply(progress: &mut Progress, (head, rows): Changes) {
     if let Some(head) = head {
         progress.head = head;
     }
+    // Nodes of a map that is built at once are full; those of one that grows are half empty.
+    if progress.lanes.is_empty() && rows.iter().all(|(_, row)| row.is_some()) {
+        progress.lanes = rows.into_iter().filter_map(|(name, row)| Some((name, row?))).collect();
+        return;
+    }
     for (name, row) in rows {
         match row {
             Some(row) => progress.lanes.insert(name, row),
