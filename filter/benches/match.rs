@@ -5,11 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::collections::BTreeMap;
-
 use divan::{AllocProfiler, Bencher, black_box};
 use pelton_event::{Event, EventBuilder, Kind, SpecVersion};
-use pelton_filter::{Expression, Filter, FilterIndex, Matches};
+use pelton_filter::{Conditions, Expression, Filter, FilterIndex, Matches};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -18,7 +16,7 @@ fn main() {
     divan::main();
 }
 
-fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn map(pairs: &[(&str, &str)]) -> Conditions {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 

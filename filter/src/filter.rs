@@ -1,6 +1,5 @@
 //! A compiled filter, and the checks on the way there.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -160,10 +159,10 @@ impl Compiler {
         list.iter().enumerate().map(|(at, inner)| self.node(inner, &format!("{path}[{at}]"), depth)).collect()
     }
 
-    /// The conditions of one map. With `Present`, only an empty value asks for presence; another one must be equal.
+    /// The conditions of one dialect. With `Present`, only an empty value asks for presence; another one must be equal.
     fn conditions(
         &mut self,
-        map: &BTreeMap<String, String>,
+        map: &[(String, String)],
         path: &str,
         dialect: &'static str,
         comparison: Comparison,

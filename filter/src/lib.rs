@@ -24,6 +24,6 @@ mod node;
 mod tests;
 
 pub use error::{FilterError, Warning};
-pub use expression::Expression;
+pub use expression::{Conditions, Expression};
 pub use filter::{Evaluation, Filter};
 pub use index::{FilterIndex, Matches};

@@ -1,13 +1,11 @@
 //! The dialects, rule by rule.
 
-use std::collections::BTreeMap;
-
 use pelton_event::{Event, EventBuilder, Kind, SpecVersion};
 
 use crate::cesql::CesqlError;
-use crate::{Evaluation, Expression, Filter, FilterError, limits};
+use crate::{Conditions, Evaluation, Expression, Filter, FilterError, limits};
 
-fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn map(pairs: &[(&str, &str)]) -> Conditions {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 

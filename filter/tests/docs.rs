@@ -40,9 +40,9 @@ impl From<Dialect> for Expression {
     fn from(dialect: Dialect) -> Self {
         let each = |list: Vec<Dialect>| list.into_iter().map(Self::from).collect();
         match dialect {
-            Dialect::Exact(map) => Self::Exact(map),
-            Dialect::Prefix(map) => Self::Prefix(map),
-            Dialect::Suffix(map) => Self::Suffix(map),
+            Dialect::Exact(map) => Self::Exact(map.into_iter().collect()),
+            Dialect::Prefix(map) => Self::Prefix(map.into_iter().collect()),
+            Dialect::Suffix(map) => Self::Suffix(map.into_iter().collect()),
             Dialect::All(list) => Self::All(each(list)),
             Dialect::Any(list) => Self::Any(each(list)),
             Dialect::Not(inner) => Self::Not(Box::new(Self::from(*inner))),
@@ -55,7 +55,7 @@ fn compile(yaml: &str) -> Filter {
     let has_content = yaml.lines().any(|line| !line.starts_with('#'));
     let trigger: Trigger =
         if has_content { serde_saphyr::from_str(yaml).unwrap() } else { Trigger::default() };
-    let older = trigger.filter.map(|filter| Expression::Attributes(filter.attributes));
+    let older = trigger.filter.map(|filter| Expression::Attributes(filter.attributes.into_iter().collect()));
     let expressions: Vec<Expression> =
         trigger.filters.into_iter().map(Expression::from).chain(older).collect();
     Filter::compile_all(&expressions).unwrap()

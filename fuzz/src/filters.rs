@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 use pelton_event::{Event, EventBuilder, Kind, SpecVersion};
-use pelton_filter::Expression;
+use pelton_filter::{Conditions, Expression};
 use pelton_filter::cesql::{Cesql, Value};
 
 const NAMES: [&str; 8] = ["id", "source", "type", "specversion", "subject", "x", "y", "9"];
@@ -57,8 +57,10 @@ fn text(u: &mut Unstructured<'_>) -> Result<String> {
     if u.ratio(1, 8)? { String::arbitrary(u) } else { Ok((*u.choose(&TEXTS)?).to_owned()) }
 }
 
-fn pairs(u: &mut Unstructured<'_>) -> Result<BTreeMap<String, String>> {
-    (0..u.int_in_range(0..=2)?).map(|_| Ok((name(u)?.to_owned(), text(u)?))).collect()
+fn pairs(u: &mut Unstructured<'_>) -> Result<Conditions> {
+    let each_once: BTreeMap<_, _> =
+        (0..u.int_in_range(0..=2)?).map(|_| Ok((name(u)?.to_owned(), text(u)?))).collect::<Result<_>>()?;
+    Ok(each_once.into_iter().collect())
 }
 
 fn expression(u: &mut Unstructured<'_>, depth: usize) -> Result<Expression> {
@@ -122,7 +124,7 @@ fn cesql(u: &mut Unstructured<'_>, depth: usize) -> Result<String> {
 /// Whether `event` passes `expression`, word for word as the dialects are defined; `expression` is one that compiles.
 #[must_use]
 pub fn passes(expression: &Expression, event: &Event) -> bool {
-    let every = |map: &BTreeMap<String, String>, holds: fn(&str, &str) -> bool| {
+    let every = |map: &Conditions, holds: fn(&str, &str) -> bool| {
         map.iter().all(|(name, text)| event.attribute(name).is_some_and(|value| holds(value.text, text)))
     };
     match expression {

@@ -1,6 +1,5 @@
 //! `pelton match`: filters against events, one case a line.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use clap::Args;
 use pelton_event::{Event, json};
 use pelton_filter::cesql::CesqlError;
-use pelton_filter::{Expression, Filter, FilterError};
+use pelton_filter::{Conditions, Expression, Filter, FilterError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -118,7 +117,7 @@ fn expression(dialect: &str, value: &Value) -> Result<Expression, String> {
     })
 }
 
-fn conditions(dialect: &str, value: &Value) -> Result<BTreeMap<String, String>, String> {
+fn conditions(dialect: &str, value: &Value) -> Result<Conditions, String> {
     let wrong = || format!("`{dialect}` is an object of attribute names and string values");
     let entries = value.as_object().ok_or_else(wrong)?.iter();
     entries.map(|(name, value)| Ok((name.clone(), value.as_str().ok_or_else(wrong)?.to_owned()))).collect()

@@ -1,9 +1,10 @@
 //! The shapes of the API.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pelton_event::{Event, Timestamp};
-use pelton_filter::Expression;
+use pelton_filter::{Conditions, Expression};
 use pelton_resources::contracts::{ResourceStatus, StatusSource, WriteAction, Written};
 use pelton_resources::{
     BackoffPolicy, Broker, DeliveryFormat, DeliveryPolicy, Kind, NamespacedName, OnFull, Order, Problem,
@@ -104,15 +105,16 @@ fn delivery(policy: &DeliveryPolicy) -> Value {
 /// The filter as it would be written in YAML.
 fn filter(expression: &Expression) -> Value {
     let list = |filters: &[Expression]| filters.iter().map(filter).collect::<Vec<_>>();
+    let map = |conditions: &Conditions| conditions.iter().cloned().collect::<BTreeMap<_, _>>();
     match expression {
         Expression::All(filters) => json!({"all": list(filters)}),
         Expression::Any(filters) => json!({"any": list(filters)}),
         Expression::Not(inner) => json!({"not": filter(inner)}),
-        Expression::Exact(attributes) => json!({"exact": attributes}),
-        Expression::Prefix(attributes) => json!({"prefix": attributes}),
-        Expression::Suffix(attributes) => json!({"suffix": attributes}),
+        Expression::Exact(attributes) => json!({"exact": map(attributes)}),
+        Expression::Prefix(attributes) => json!({"prefix": map(attributes)}),
+        Expression::Suffix(attributes) => json!({"suffix": map(attributes)}),
         Expression::Cesql(text) => json!({"cesql": text}),
-        Expression::Attributes(attributes) => json!({"attributes": attributes}),
+        Expression::Attributes(attributes) => json!({"attributes": map(attributes)}),
         other => json!({"other": format!("{other:?}")}),
     }
 }

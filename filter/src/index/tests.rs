@@ -1,12 +1,10 @@
 //! The index must find exactly what evaluating every filter finds.
 
-use std::collections::BTreeMap;
-
 use pelton_event::{Event, EventBuilder, Kind, SpecVersion};
 use proptest::prelude::*;
 
 use super::{FilterIndex, Matches};
-use crate::{Expression, Filter};
+use crate::{Conditions, Expression, Filter};
 
 /// Short texts over few letters, so that filters and events meet often; with numbers and words that casts read.
 fn text() -> impl Strategy<Value = String> {
@@ -29,8 +27,8 @@ fn name() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
-fn pairs() -> impl Strategy<Value = BTreeMap<String, String>> {
-    prop::collection::btree_map(name(), text(), 1..3)
+fn pairs() -> impl Strategy<Value = Conditions> {
+    prop::collection::btree_map(name(), text(), 1..3).prop_map(|map| map.into_iter().collect())
 }
 
 fn quoted(text: &str) -> String {
@@ -71,7 +69,7 @@ fn expression() -> impl Strategy<Value = Expression> {
         2 => pairs().prop_map(Expression::Prefix),
         2 => pairs().prop_map(Expression::Suffix),
         1 => prop::collection::btree_map(name(), prop_oneof![text(), Just(String::new())], 1..3)
-            .prop_map(Expression::Attributes),
+            .prop_map(|map| Expression::Attributes(map.into_iter().collect())),
         4 => cesql().prop_map(Expression::Cesql),
     ];
     leaf.prop_recursive(3, 10, 3, |inner| {
@@ -137,8 +135,8 @@ fn order(event_type: &str, source: &str) -> Event {
     builder.build(None).unwrap()
 }
 
-fn one(name: &str, value: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([(name.to_owned(), value.to_owned())])
+fn one(name: &str, value: &str) -> Conditions {
+    [(name.to_owned(), value.to_owned())].into()
 }
 
 fn build(expressions: &[Expression]) -> FilterIndex {
@@ -198,7 +196,7 @@ fn only_filters_without_a_key_are_scanned() {
 #[test]
 fn the_rarest_key_of_a_filter_is_taken() {
     let filter = |source: &str| {
-        Expression::Exact(BTreeMap::from([
+        Expression::Exact(Box::new([
             ("type".to_owned(), "order".to_owned()),
             ("source".to_owned(), source.to_owned()),
         ]))

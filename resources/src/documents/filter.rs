@@ -1,9 +1,8 @@
 //! `spec.filter` and `spec.filters` of a Trigger.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pelton_filter::{Expression, Filter, FilterError};
+use pelton_filter::{Conditions, Expression, Filter, FilterError};
 
 use super::fields::{Field, Fields};
 use super::node::Node;
@@ -43,15 +42,16 @@ fn single_or_all(mut filters: Vec<Expression>) -> Expression {
     if filters.len() == 1 { filters.swap_remove(0) } else { Expression::All(filters) }
 }
 
-fn read_attributes<'a>(
-    filter: &Field<'a>,
-    report: &mut Report,
-) -> Option<(Field<'a>, BTreeMap<String, String>)> {
+fn read_attributes<'a>(filter: &Field<'a>, report: &mut Report) -> Option<(Field<'a>, Conditions)> {
     let mut fields = filter.fields(report)?;
     let attributes = fields.take("attributes");
-    let map = attributes.as_ref().and_then(|field| field.text_map(report));
+    let conditions = attributes.as_ref().and_then(|field| read_conditions(field, report));
     fields.finish(report);
-    Some((attributes?, map?))
+    Some((attributes?, conditions?))
+}
+
+fn read_conditions(field: &Field<'_>, report: &mut Report) -> Option<Conditions> {
+    Some(field.text_map(report)?.into_iter().collect())
 }
 
 fn read_list(field: &Field<'_>, depth: usize, report: &mut Report) -> Option<Vec<Expression>> {
@@ -99,9 +99,9 @@ fn read_one(field: &Field<'_>, depth: usize, report: &mut Report) -> Option<Expr
 type Reader = fn(&Field<'_>, usize, &mut Report) -> Option<Expression>;
 
 const READERS: [(&str, Reader); 7] = [
-    ("exact", |field, _, report| field.text_map(report).map(Expression::Exact)),
-    ("prefix", |field, _, report| field.text_map(report).map(Expression::Prefix)),
-    ("suffix", |field, _, report| field.text_map(report).map(Expression::Suffix)),
+    ("exact", |field, _, report| read_conditions(field, report).map(Expression::Exact)),
+    ("prefix", |field, _, report| read_conditions(field, report).map(Expression::Prefix)),
+    ("suffix", |field, _, report| read_conditions(field, report).map(Expression::Suffix)),
     ("all", |field, depth, report| read_list(field, depth + 1, report).map(Expression::All)),
     ("any", |field, depth, report| read_list(field, depth + 1, report).map(Expression::Any)),
     ("not", |field, depth, report| read_one(field, depth + 1, report).map(Box::new).map(Expression::Not)),
