@@ -27,9 +27,9 @@ impl Partition {
         }
     }
 
-    /// The lanes whose ends are in the save with a record (for either topic: the row of the events topic goes first), then the others, as far as there is room. What is left stays in
-    /// line.
-    fn choose_lanes(&self, id: u64, source: Source, dirty: &VecDeque<LaneKey>) -> Vec<LaneKey> {
+    /// The lanes whose ends are in the save with a record (for either topic: the row of the events topic goes first), then the
+    /// others.
+    fn choose_lanes(&self, id: u64, source: Source, dirty: VecDeque<LaneKey>) -> Vec<LaneKey> {
         let is_dirty = |key: &LaneKey| self.lanes.get(key).is_some_and(|lane| lane.saving.dirty);
         let in_save = self.saver.records.iter().filter(|record| {
             let first = source == Source::Events && record.lane.as_ref().is_some_and(is_dirty);
@@ -38,31 +38,30 @@ impl Partition {
         let mut chosen: Vec<_> = in_save.filter_map(|record| record.lane).collect();
         chosen.sort_unstable();
         chosen.dedup();
-        let needed = chosen.len();
-        chosen.extend(
-            dirty
-                .iter()
-                .filter(|key| chosen[..needed].binary_search(key).is_err())
-                .copied()
-                .collect::<Vec<_>>(),
-        );
+        if chosen.is_empty() {
+            return dirty.into();
+        }
+        let others = dirty.into_iter().filter(|key| chosen.binary_search(key).is_err());
+        let others: Vec<_> = others.collect();
+        chosen.extend(others);
         chosen
     }
 
+    /// The rows to save, as far as there is room, and their lanes. What is left stays in line.
     pub(super) fn choose_rows(
         &mut self,
         content: &mut Content,
         shared: &Shared,
     ) -> (Vec<LaneKey>, ChangedRows) {
         let dirty = std::mem::take(&mut self.saver.dirty);
-        let mut rows = ChangedRows::new();
-        let mut saved = Vec::new();
-        for key in self.choose_lanes(content.id, Source::Events, &dirty) {
+        let mut lanes = self.choose_lanes(content.id, Source::Events, dirty);
+        let mut rows = ChangedRows::with_capacity(lanes.len());
+        lanes.retain(|&key| {
             if self.is_full(content, rows.len(), key, Source::Events) {
                 self.saver.dirty.push_back(key);
-                continue;
+                return false;
             }
-            let Some(row) = self.encode_row(key, content.id) else { continue };
+            let Some(row) = self.encode_row(key, content.id) else { return false };
             content.room = content.room.saturating_sub(row.state.len() + limits::BODY_OVERHEAD_BYTES);
             // Most rows of triggers without events say the same.
             let row = match rows.last() {
@@ -70,9 +69,9 @@ impl Partition {
                 _ => Arc::new(row),
             };
             rows.push((row_name(key, &shared.trigger(key.trigger).name), Some(row)));
-            saved.push(key);
-        }
-        (saved, rows)
+            true
+        });
+        (lanes, rows)
     }
 
     /// Whether the row of a lane has to wait for a later save. One whose record is in this save has not.
@@ -166,7 +165,7 @@ impl Partition {
         }
         let dirty = std::mem::take(&mut self.saver.retry_dirty);
         let mut saved = Vec::new();
-        for key in self.choose_lanes(content.id, Source::Retry, &dirty) {
+        for key in self.choose_lanes(content.id, Source::Retry, dirty) {
             if self.is_full(content, saved.len(), key, Source::Retry) {
                 self.saver.retry_dirty.push_back(key);
                 continue;
