@@ -98,7 +98,7 @@ impl<'a> Iterator for Entries<'a> {
 /// Whether `buffer` is a whole attribute buffer: known version, whole entries with valid names, the required three in front.
 pub(crate) fn is_intact(buffer: &Bytes) -> bool {
     let Some(&version) = buffer.first() else { return false };
-    if SpecVersion::from_byte(version).is_none() {
+    if SpecVersion::from_byte(version).is_none() || buffer.len() > crate::limits::ATTRIBUTES_BYTES_MAX {
         return false;
     }
     let mut entries = Entries::new(buffer);
@@ -107,5 +107,33 @@ pub(crate) fn is_intact(buffer: &Bytes) -> bool {
     if !required {
         return false;
     }
-    entries.by_ref().all(|attribute| validate::name(attribute.name).is_ok()) && entries.rest().is_empty()
+    let mut count = 3;
+    entries.by_ref().all(|attribute| {
+        count += 1;
+        count <= crate::limits::ATTRIBUTES_MAX && validate::name(attribute.name).is_ok()
+    }) && entries.rest().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::ATTRIBUTES_MAX;
+
+    fn buffer(attributes: usize) -> Bytes {
+        let mut buffer = vec![0];
+        for name in ["id", "source", "type"] {
+            push_entry(&mut buffer, name, "a", Kind::String);
+        }
+        for number in 3..attributes {
+            push_entry(&mut buffer, &format!("a{number}"), "", Kind::String);
+        }
+        Bytes::from(buffer)
+    }
+
+    #[test]
+    fn more_attributes_than_an_event_may_have_are_damage() {
+        assert!(is_intact(&buffer(ATTRIBUTES_MAX)));
+        assert!(!is_intact(&buffer(ATTRIBUTES_MAX + 1)));
+        assert!(!is_intact(&buffer(30_000)));
+    }
 }

@@ -1,6 +1,7 @@
 //! How a message holds an event, as its content type tells (HTTP and Kafka protocol bindings, section 3).
 
 use crate::error::DecodeError;
+use crate::event::Event;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ContentMode {
@@ -29,6 +30,13 @@ impl ContentMode {
         let is_json =
             strip_prefix(format, b"+json").is_some_and(|rest| matches!(rest, [] | [b';' | b' ' | b'\t', ..]));
         if is_json { Ok(mode) } else { Err(DecodeError::format(content_type)) }
+    }
+
+    /// Whether the content type of the event's own data would be taken for that of an event, so that binary mode cannot hold it.
+    pub(crate) fn is_taken_by(event: &Event) -> bool {
+        event.data_content_type().is_some_and(|text| {
+            strip_prefix(text.trim_ascii().as_bytes(), b"application/cloudevents").is_some()
+        })
     }
 }
 

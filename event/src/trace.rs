@@ -46,7 +46,10 @@ fn is_traceparent(text: &[u8]) -> bool {
     let (version, trace_id, parent_id, flags) = (&head[..2], &head[3..35], &head[36..52], &head[53..]);
     let dashes = head[2] == b'-' && head[35] == b'-' && head[52] == b'-';
     let end = tail.is_empty()
-        || (version != b"00" && tail[0] == b'-' && text.len() <= limits::TRACE_PARENT_BYTES_MAX);
+        || (version != b"00"
+            && tail[0] == b'-'
+            && text.len() <= limits::TRACE_PARENT_BYTES_MAX
+            && tail.iter().all(u8::is_ascii_graphic));
     dashes
         && end
         && [version, trace_id, parent_id, flags].into_iter().all(hex)
@@ -84,6 +87,7 @@ mod tests {
             "00_0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01x",
             "00-0af7651916cd43dd8448eb211c80319é-b7ad6b7169203331-01",
+            "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-m\u{1}",
         ] {
             assert_eq!(TraceContext::parse(parent, ""), None, "{parent}");
         }

@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use smallvec::SmallVec;
 
 use super::{PREFIX, SPECVERSION};
+use crate::content_mode::ContentMode;
 use crate::event::Event;
 use crate::json;
 
@@ -31,8 +32,9 @@ static VERSIONS: [HeaderValue; 2] = [HeaderValue::from_static("1.0"), HeaderValu
 /// and a binary body is the event's data. Absent data is an empty body.
 pub fn encode(event: &Event, mode: Mode, headers: &mut HeaderMap) -> Bytes {
     match mode {
-        Mode::Binary => encode_binary(event, headers),
-        Mode::Structured => {
+        // Binary mode cannot hold an event inside an event: its content type would say structured.
+        Mode::Binary if !ContentMode::is_taken_by(event) => encode_binary(event, headers),
+        Mode::Binary | Mode::Structured => {
             headers.insert(CONTENT_TYPE, STRUCTURED_CONTENT_TYPE.clone());
             Bytes::from(json::encode(event))
         }

@@ -35,6 +35,20 @@ fn value(text: &str, options: Options) -> Result<String, DecodeError> {
     }
 }
 
+/// An event whose data is another event.
+const NESTED: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"outer","datacontenttype":"TYPE",
+    "data":{"specversion":"1.0","id":"2","source":"x","type":"inner"}}"#;
+
+#[test]
+fn an_event_within_an_event_stays_inside() {
+    for content_type in ["application/cloudevents+json", "Application/CloudEvents-Batch+JSON"] {
+        let event = crate::json::decode(&Bytes::from(NESTED.replace("TYPE", content_type))).unwrap();
+        let mut headers = HeaderMap::new();
+        let body = encode(&event, Mode::Binary, &mut headers);
+        assert_eq!(decode(&headers, body, Options::default()), Ok(Received::One(event)), "{content_type}");
+    }
+}
+
 #[test]
 fn binary_headers_are_attributes_and_the_body_is_the_data() {
     let body = Bytes::from_static(b"<a/>");

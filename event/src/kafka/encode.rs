@@ -6,6 +6,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 
 use super::{CONTENT_TYPE, OwnedKafkaRecord, PREFIX, TRACEPARENT, TRACESTATE, own, step_word, type_word};
+use crate::content_mode::ContentMode;
 use crate::event::{Event, Kind};
 use crate::record::{Failure, Origin, Record, Step};
 
@@ -14,7 +15,10 @@ use crate::record::{Failure, Origin, Record, Step};
 pub fn encode(record: &Record) -> OwnedKafkaRecord {
     let envelope = &record.envelope;
     let mut headers = Headers { list: Vec::with_capacity(16) };
-    if let Some(event) = &record.event {
+    let structured = record.event.as_ref().filter(|event| ContentMode::is_taken_by(event));
+    if structured.is_some() {
+        headers.text(CONTENT_TYPE, "application/cloudevents+json");
+    } else if let Some(event) = &record.event {
         headers.event(event);
     }
     if let Some(trace) = &envelope.trace {
@@ -30,7 +34,10 @@ pub fn encode(record: &Record) -> OwnedKafkaRecord {
     }
     OwnedKafkaRecord {
         key: envelope.key.clone(),
-        value: record.event.as_ref().and_then(Event::data).cloned(),
+        value: match structured {
+            Some(event) => Some(Bytes::from(crate::json::encode(event))),
+            None => record.event.as_ref().and_then(Event::data).cloned(),
+        },
         headers: headers.list,
         timestamp: envelope.time,
     }

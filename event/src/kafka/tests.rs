@@ -43,6 +43,17 @@ fn with_borrowed<T>(record: &OwnedKafkaRecord, use_it: impl FnOnce(KafkaRecord<'
 }
 
 #[test]
+fn an_event_within_an_event_stays_inside() {
+    let json = r#"{"specversion":"1.0","id":"1","source":"s","type":"outer",
+        "datacontenttype":"application/cloudevents+json",
+        "data":{"specversion":"1.0","id":"2","source":"x","type":"inner"}}"#;
+    let event = crate::json::decode(&bytes::Bytes::from(json)).unwrap();
+    let record = Record::new(crate::record::Envelope::new(Timestamp::from_millis(7)), event.clone());
+    let read = with_borrowed(&encode(&record), decode).unwrap();
+    assert_eq!(read.event, Some(event));
+}
+
+#[test]
 fn a_foreign_event_has_a_plain_envelope() {
     let value = br#"{"a":1}"#;
     let mut headers = required();

@@ -49,7 +49,7 @@ fn offset_minutes(text: &[u8]) -> Option<i32> {
         return Some(0);
     }
     let [sign @ (b'+' | b'-'), hours @ .., b':', tens, ones] = text else { return None };
-    let (hours, minutes) = (number(hours).filter(|_| hours.len() == 2)?, number(&[*tens, *ones])?);
+    let (hours, minutes) = (number(<&[u8; 2]>::try_from(hours).ok()?)?, number(&[*tens, *ones])?);
     if hours > 23 || minutes > 59 {
         return None;
     }

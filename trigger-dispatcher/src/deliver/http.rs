@@ -24,7 +24,6 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The attribute with the hops left, which subscribers do not see, and its header.
 const HOPS: &str = "knativebrokerttl";
-const HOPS_HEADER: &str = "ce-knativebrokerttl";
 
 /// Sends events as POST requests: to URLs, and to the replica that was granted for a Service.
 #[derive(Debug)]
@@ -85,19 +84,14 @@ impl<C: HttpClient + std::fmt::Debug> Sender for HttpSender<C> {
     }
 }
 
+/// The event in its form on the wire; the loop guard is hidden from subscribers.
 fn encode(event: &Event, format: DeliveryFormat, headers: &mut HeaderMap) -> Bytes {
-    match format {
-        DeliveryFormat::Binary => {
-            let body = pelton_event::http::encode(event, pelton_event::http::Mode::Binary, headers);
-            headers.remove(HOPS_HEADER);
-            body
-        }
-        DeliveryFormat::Json => {
-            let hidden = event.attribute(HOPS).and_then(|_| event.with(&[(HOPS, None)]).ok());
-            let event = hidden.as_ref().unwrap_or(event);
-            pelton_event::http::encode(event, pelton_event::http::Mode::Structured, headers)
-        }
-    }
+    let hidden = event.attribute(HOPS).and_then(|_| event.with(&[(HOPS, None)]).ok());
+    let mode = match format {
+        DeliveryFormat::Binary => pelton_event::http::Mode::Binary,
+        DeliveryFormat::Json => pelton_event::http::Mode::Structured,
+    };
+    pelton_event::http::encode(hidden.as_ref().unwrap_or(event), mode, headers)
 }
 
 fn add_trace(trace: &TraceContext, headers: &mut HeaderMap) {
