@@ -14,6 +14,6 @@ pub const CESQL_BYTES_MAX: usize = 8 * 1024;
 pub const CESQL_NESTING_MAX: usize = 128;
 /// Bytes of the strings that one evaluation of a CESQL expression may build with `CONCAT`, `CONCAT_WS`, `UPPER` and `LOWER`.
 pub const CESQL_STRING_BYTES_MAX: usize = 256 * 1024;
-/// Characters of a `LIKE` pattern between two `%` if `_` is among them. Searching for such a part costs its length times the
-/// text's; parts without `_` are searched for in linear time and need no limit.
-pub const LIKE_GAPPED_SEGMENT_MAX: usize = 256;
+/// Characters, in one CESQL expression, of all parts of `LIKE` patterns that stand between two `%` and have a `_`. Searching for
+/// such a part costs its length times the text's; parts without `_` are searched for in linear time and need no limit.
+pub const LIKE_SEARCHED_GAPPED_MAX: usize = 256;

@@ -101,7 +101,7 @@ fn the_limits_are_the_ones_in_the_guide() {
         (limits::VALUE_BYTES_MAX, "| 4,096 bytes |"),
         (limits::CESQL_BYTES_MAX, "| 8,192 bytes, "),
         (limits::CESQL_NESTING_MAX, ", 128 levels"),
-        (limits::LIKE_GAPPED_SEGMENT_MAX, "is among them | 256 |"),
+        (limits::LIKE_SEARCHED_GAPPED_MAX, "`_` among them, in one expression | 256 |"),
         (limits::CESQL_STRING_BYTES_MAX / 1024, "| 256 KiB, "),
     ] {
         let digits: String = row.chars().filter(char::is_ascii_digit).collect();

@@ -6,8 +6,6 @@
 
 use memchr::memmem;
 
-use crate::limits::LIKE_GAPPED_SEGMENT_MAX;
-
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Pattern {
@@ -46,13 +44,13 @@ pub(crate) enum Shape<'a> {
 }
 
 impl Pattern {
-    pub(super) fn compile(text: &str) -> Result<Self, String> {
+    pub(super) fn compile(text: &str) -> Self {
         let mut segments = Vec::new();
         let mut builder = SegmentBuilder::default();
         let mut characters = text.chars().peekable();
         while let Some(character) = characters.next() {
             match character {
-                '%' => segments.push(std::mem::take(&mut builder).finish()?),
+                '%' => segments.push(std::mem::take(&mut builder).finish()),
                 '_' => builder.gap(),
                 '\\' => match characters.next_if(|next| matches!(next, '%' | '_')) {
                     Some(escaped) => builder.text.push(escaped),
@@ -61,13 +59,19 @@ impl Pattern {
                 other => builder.text.push(other),
             }
         }
-        let end = builder.finish()?;
+        let end = builder.finish();
         if segments.is_empty() {
-            return Ok(Self { first: end, middle: Box::default(), last: None });
+            return Self { first: end, middle: Box::default(), last: None };
         }
         let first = segments.remove(0);
         segments.retain(|segment| !segment.0.is_empty());
-        Ok(Self { first, middle: segments.into(), last: Some(end) })
+        Self { first, middle: segments.into(), last: Some(end) }
+    }
+
+    /// Characters of the parts that are searched for and have a gap: the ones that cost their length times the text's.
+    pub(super) fn searched_gapped(&self) -> usize {
+        let gapped = self.middle.iter().filter(|segment| segment.0.iter().any(|piece| piece.gap > 0));
+        gapped.flat_map(|segment| &*segment.0).map(|piece| piece.gap + piece.text.chars().count()).sum()
     }
 
     pub(super) fn matches(&self, text: &str) -> bool {
@@ -199,16 +203,10 @@ impl SegmentBuilder {
         self.pieces.push(Piece { gap: std::mem::take(&mut self.gap), text });
     }
 
-    fn finish(mut self) -> Result<Segment, String> {
+    fn finish(mut self) -> Segment {
         if self.gap > 0 || !self.text.is_empty() {
             self.push();
         }
-        let characters: usize = self.pieces.iter().map(|piece| piece.gap + piece.text.chars().count()).sum();
-        if characters > LIKE_GAPPED_SEGMENT_MAX && self.pieces.iter().any(|piece| piece.gap > 0) {
-            return Err(format!(
-                "a part of the pattern with `_` in it may have {LIKE_GAPPED_SEGMENT_MAX} characters between two `%`, this has {characters}"
-            ));
-        }
-        Ok(Segment(self.pieces.into()))
+        Segment(self.pieces.into())
     }
 }

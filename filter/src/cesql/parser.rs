@@ -39,7 +39,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, ParseError> {
     }
     let mut lexer = Lexer::new(text);
     let next = lexer.next().map_err(to_error)?;
-    let mut parser = Parser { lexer, next };
+    let mut parser = Parser { lexer, next, searched_gapped: 0 };
     let parsed = parser.expression(Precedence::Lowest, 0).map_err(to_error)?;
     match parser.next.kind {
         TokenKind::End => Ok(parsed.expr),
@@ -50,6 +50,8 @@ pub(super) fn parse(text: &str) -> Result<Expr, ParseError> {
 struct Parser<'a> {
     lexer: Lexer<'a>,
     next: Token<'a>,
+    /// What the patterns so far have of what [`limits::LIKE_SEARCHED_GAPPED_MAX`] bounds.
+    searched_gapped: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -172,7 +174,18 @@ impl<'a> Parser<'a> {
             let found = describe(&token.kind);
             return Err((token.at, format!("expected a quoted pattern after `LIKE`, found {found}")));
         };
-        let pattern = Box::new(Pattern::compile(&text).map_err(|message| (token.at, message))?);
+        let pattern = Box::new(Pattern::compile(&text));
+        self.searched_gapped += pattern.searched_gapped();
+        if self.searched_gapped > limits::LIKE_SEARCHED_GAPPED_MAX {
+            let (found, max) = (self.searched_gapped, limits::LIKE_SEARCHED_GAPPED_MAX);
+            return Err((
+                token.at,
+                format!(
+                    "parts of `LIKE` patterns between two `%` with a `_` among them may have {max} characters in one \
+                     expression, up to here they have {found}"
+                ),
+            ));
+        }
         let operand = Box::new(left.expr);
         Ok(Parsed { expr: Expr::Like { operand, pattern }, depth: left.depth + 1 })
     }
