@@ -1,7 +1,8 @@
 //! `pelton config show`.
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use pelton_runtime::config::Row;
+use serde_json::json;
 
 use crate::arguments::Global;
 use crate::failure::Failure;
@@ -11,7 +12,7 @@ use crate::run::SettingArguments;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   pelton config show --config pelton.toml
-  PELTON__LISTEN__INGRESS=0.0.0.0:8080 pelton config show -o json")]
+  PELTON__INGRESS__BODY_LIMIT=2MiB pelton config show -o json")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -19,29 +20,25 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show every setting, its value and where it comes from; secrets are hidden
+    /// Show every setting, its value and where it comes from, then what is wrong with them; secrets are hidden
     #[command(after_help = "Example:
   pelton config show --config pelton.toml")]
     Show(SettingArguments),
 }
 
-#[derive(Serialize)]
-struct Row {
-    key: String,
-    value: String,
-    origin: String,
-}
-
 pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let Command::Show(settings) = &arguments.command;
-    let effective = settings.load()?;
-    let rows = effective.show().into_iter();
-    let rows = rows.map(|row| Row { key: row.key, value: row.value, origin: row.origin.to_string() });
+    let (rows, told) = settings.survey();
     match global.output {
         Format::Table => {
-            let rows = rows.map(|row| [row.key, row.value, row.origin]);
-            output::line(&output::table(["KEY", "VALUE", "ORIGIN"], rows))
+            let rows = rows.into_iter().map(|row| [row.key, row.value.to_string(), row.origin.to_string()]);
+            output::line(&output::table(["KEY", "VALUE", "ORIGIN"], rows))?;
         }
-        format => output::document(format, &rows.collect::<Vec<_>>()),
+        format => {
+            let row =
+                |row: Row| json!({"key": row.key, "value": row.value, "origin": row.origin.to_string()});
+            output::document(format, &rows.into_iter().map(row).collect::<Vec<_>>())?;
+        }
     }
+    told
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use pelton_event_log::embedded;
 use pelton_resources::{BackoffPolicy, Defaults, DeliveryPolicy, OnFull, RetentionPolicy};
-use pelton_runtime::config::{self, Config, Effective, Flag};
+use pelton_runtime::config::{self, Config, ConfigErrors, Effective, Flag, Row};
 
 use crate::failure::Failure;
 
@@ -36,7 +36,13 @@ impl SettingArguments {
     /// All layers together.
     pub(crate) fn load(&self) -> Result<Effective, Failure> {
         config::load(self.config.as_deref(), std::env::vars_os(), self.flags())
-            .map_err(|errors| Failure::usage(Some(errors.code()), errors.to_string()))
+            .map_err(|errors| wrong(&errors))
+    }
+
+    /// Every setting, and what is wrong with them.
+    pub(crate) fn survey(&self) -> (Vec<Row>, Result<(), Failure>) {
+        let (rows, told) = config::survey(self.config.as_deref(), std::env::vars_os(), self.flags());
+        (rows, told.map_err(|errors| wrong(&errors)))
     }
 
     /// Flags given for listeners that this version does not serve. They are taken, so that one command line fits every
@@ -59,6 +65,10 @@ impl SettingArguments {
         };
         flags.into_iter().filter_map(given).collect()
     }
+}
+
+fn wrong(errors: &ConfigErrors) -> Failure {
+    Failure::usage(Some(errors.code()), errors.to_string())
 }
 
 /// The embedded log.

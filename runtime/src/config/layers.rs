@@ -8,7 +8,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, ConfigErrors, ENVIRONMENT_PREFIX, Effective, Origin, validate};
+use super::{Config, ConfigError, ENVIRONMENT_PREFIX, Effective, Origin, validate};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 
 /// The defaults and what has been laid over them so far.
@@ -135,31 +135,21 @@ impl Layers {
         (near(&closest) <= (key.len() / 4).max(2)).then(|| closest.clone())
     }
 
-    pub(super) fn finish(mut self) -> Result<Effective, ConfigErrors> {
+    /// What the layers make, and everything that is wrong; a value that is wrong is passed over.
+    pub(super) fn finish(self) -> (Effective, Vec<ConfigError>) {
+        let Self { merged, origins, mut errors, .. } = self;
+        let config: Config =
+            merged.try_into().expect("each value was tried when it was laid over the others");
+        let effective = Effective { config, origins };
         // Bounds and relations are judged only when every value could be read; else they would blame the wrong one.
-        if self.errors.is_empty() {
-            match self.merged.try_into::<Config>() {
-                Ok(config) => {
-                    let origin = |key: &str| self.origins.get(key).cloned().unwrap_or(Origin::Default);
-                    self.errors = validate::conflicts(&config)
-                        .into_iter()
-                        .map(|(key, problem)| {
-                            let origin = origin(&key);
-                            ConfigError::Conflict { key, origin, problem }
-                        })
-                        .collect();
-                    if self.errors.is_empty() {
-                        return Ok(Effective { config, origins: self.origins });
-                    }
-                }
-                Err(error) => self.errors.push(ConfigError::InvalidValue {
-                    key: "(all)".to_owned(),
-                    origin: Origin::Default,
-                    problem: error.message().to_owned(),
-                }),
-            }
+        if errors.is_empty() {
+            let conflict = |(key, problem): (String, String)| {
+                let origin = effective.origin(&key).clone();
+                ConfigError::Conflict { key, origin, problem }
+            };
+            errors = validate::conflicts(&effective.config).into_iter().map(conflict).collect();
         }
-        Err(ConfigErrors(self.errors))
+        (effective, errors)
     }
 }
 

@@ -77,12 +77,12 @@ pub struct Effective {
 }
 
 /// One line of `pelton config show`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// The key, like `listen.ingress`.
     pub key: String,
-    /// Its value as TOML; secrets are hidden.
-    pub value: String,
+    /// Its value, shown as TOML; secrets are hidden.
+    pub value: toml::Value,
     /// The layer it came from.
     pub origin: Origin,
 }
@@ -98,6 +98,26 @@ pub fn load(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     flags: impl IntoIterator<Item = Flag>,
 ) -> Result<Effective, ConfigErrors> {
+    let (effective, errors) = merge(file, environment, flags);
+    if errors.is_empty() { Ok(effective) } else { Err(ConfigErrors(errors)) }
+}
+
+/// Like [`load`], for people who look for a mistake: every setting, whatever is wrong, and what is wrong. A value that
+/// cannot be read is passed over, so that its key has the value of the layer below.
+pub fn survey(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    flags: impl IntoIterator<Item = Flag>,
+) -> (Vec<Row>, Result<(), ConfigErrors>) {
+    let (effective, errors) = merge(file, environment, flags);
+    (effective.show(), if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) })
+}
+
+fn merge(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    flags: impl IntoIterator<Item = Flag>,
+) -> (Effective, Vec<ConfigError>) {
     let mut layers = layers::Layers::new();
     if let Some(path) = file {
         layers.add_file(path);
@@ -121,7 +141,7 @@ impl Effective {
     pub fn show(&self) -> Vec<Row> {
         let row = |(key, value): (String, toml::Value)| {
             let origin = self.origin(&key).clone();
-            Row { key, value: value.to_string(), origin }
+            Row { key, value, origin }
         };
         layers::flatten(&layers::to_table(&self.config)).into_iter().map(row).collect()
     }

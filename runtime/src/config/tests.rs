@@ -98,12 +98,31 @@ fn show_tells_values_and_origins_and_hides_secrets() {
     let effective = load(None, variables, [flag("data.dir", "/var/lib/pelton")]).unwrap();
     let rows = effective.show();
     let row = |key: &str| rows.iter().find(|row| row.key == key).unwrap();
-    assert_eq!(row("admin.token").value, "\"(secret)\"");
+    assert_eq!(row("admin.token").value.as_str(), Some("(secret)"));
     assert_eq!(row("admin.token").origin.to_string(), "environment PELTON__ADMIN__TOKEN");
-    assert_eq!(row("data.dir").value, "\"/var/lib/pelton\"");
+    assert_eq!(row("data.dir").value.to_string(), "\"/var/lib/pelton\"");
     assert_eq!(row("data.dir").origin.to_string(), "flag --flag");
     assert_eq!(effective.config.admin.token.reveal(), Some("hunter2"));
     assert!(!format!("{rows:?}{effective:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_survey_tells_every_setting_beside_what_is_wrong() {
+    let variables = [("PELTON__ADMIN__TOKEN", "hunter2"), ("PELTON__LOG__DEFAULT_PARTITIONS", "ten")];
+    let (rows, told) = survey(None, environment(&variables), [flag("log.queue-size", "65MiB")]);
+    assert_eq!(rows.len(), layers::flatten(&layers::to_table(&Config::default())).len());
+    let value = |key: &str| rows.iter().find(|row| row.key == key).map(|row| row.value.to_string()).unwrap();
+    assert_eq!(value("log.default-partitions"), "10");
+    assert_eq!(value("log.queue-size"), "\"65MiB\"");
+    assert!(told.unwrap_err().to_string().contains("\"ten\" is not a whole number"));
+    assert!(!format!("{rows:?}").contains("hunter2"));
+    let (rows, told) = survey(None, [], [flag("listen.ingress", "0.0.0.0:8080")]);
+    assert!(rows.iter().any(|row| row.value.as_str() == Some("0.0.0.0:8080")));
+    assert_eq!(
+        told.unwrap_err().to_string(),
+        "PEL-1504: `listen.ingress` (flag --flag): it is 0.0.0.0:8080, which is not loopback: \
+         set PELTON__ADMIN__TOKEN, or bind every listener to loopback"
+    );
 }
 
 #[test]
@@ -184,7 +203,7 @@ fn values_must_go_together() {
         ("delivery.timeout", "0s", "delivery.timeout"),
         ("delivery.backoff-delay", "11m", "delivery.backoff-delay"),
         ("listen.admin", "127.0.0.1:8080", "listen.admin"),
-        ("listen.ingress", "0.0.0.0:8080", "admin.token"),
+        ("listen.ingress", "0.0.0.0:8080", "listen.ingress"),
         ("tls.admin.key", "key.pem", "tls.admin.certificate"),
         ("data.dir", "", "data.dir"),
         ("log-output.level", "pelton=loud", "log-output.level"),

@@ -138,11 +138,14 @@ impl Found {
                 );
             }
         }
-        self.unless(
-            listen.is_loopback_only() || config.admin.token.reveal().is_some(),
-            "admin.token",
-            "it is not set; the admin API goes without a token only while every listener is on loopback",
-        );
+        // The admin API goes without a token only while no other machine can reach anything here.
+        let open = listeners.iter().find(|(_, address, _)| !address.ip().is_loopback());
+        if let (Some((name, address, _)), None) = (open, config.admin.token.reveal()) {
+            let problem = format!(
+                "it is {address}, which is not loopback: set PELTON__ADMIN__TOKEN, or bind every listener to loopback"
+            );
+            self.unless(false, &format!("listen.{name}"), problem);
+        }
     }
 
     fn rest(&mut self, config: &Config) {
