@@ -10,5 +10,7 @@ mod folder;
 pub mod limits;
 mod topics;
 
-pub use folder::{FolderConfig, FolderError, FolderHandle, FolderStore, FolderWriter};
+pub use folder::{
+    FolderConfig, FolderError, FolderHandle, FolderStore, FolderWriter, OVERRIDES_FILE, is_data_dir,
+};
 pub use topics::{InForce, Topics, TopicsConfig};

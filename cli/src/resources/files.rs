@@ -1,7 +1,10 @@
-//! Files of resources as they are named on the command line: files, folders, `-` for standard input.
+//! Files of resources as they are named on the command line: files, folders, `-` for standard input. Folders are read as
+//! `pelton run` reads its folder.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use pelton_control::{OVERRIDES_FILE, is_data_dir};
 
 use crate::failure::Failure;
 
@@ -11,7 +14,8 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// A file's name, for messages, and its text.
 pub(crate) type Text = (String, String);
 
-/// The texts of `paths`; folders are searched with all they hold, hidden entries left out, in the order of their names.
+/// The texts of `paths`; folders are searched with all they hold, in the order of their names, but for hidden entries, data
+/// directories and what Pelton keeps beside resources.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Text>, Failure> {
     let mut texts = Vec::new();
     for path in paths {
@@ -40,7 +44,7 @@ fn read_folder(folder: &Path, texts: &mut Vec<Text>) -> Result<(), Failure> {
     for path in paths.map_err(|error| Failure::file(folder, &error))? {
         let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         let is_resource = path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
-        if is_hidden {
+        if is_hidden || is_data_dir(&path) || path.ends_with(OVERRIDES_FILE) {
             continue;
         }
         if path.is_dir() {
@@ -64,10 +68,19 @@ mod tests {
     #[test]
     fn folders_are_read_in_order_without_hidden_and_foreign_files() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("b")).unwrap();
-        std::fs::create_dir_all(folder.path().join(".git")).unwrap();
-        for name in ["c.yml", "a.yaml", "b/x.json", ".git/x.yaml", "notes.txt"] {
-            std::fs::write(folder.path().join(name), name).unwrap();
+        for name in [
+            "c.yml",
+            "a.yaml",
+            "b/x.json",
+            ".git/x.yaml",
+            "notes.txt",
+            "d/log/pelton-log",
+            "d/topics.json",
+            OVERRIDES_FILE,
+        ] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, name).unwrap();
         }
         let texts = read(&[folder.path().to_owned()]).unwrap();
         let texts: Vec<_> = texts.iter().map(|(_, text)| text.as_str()).collect();

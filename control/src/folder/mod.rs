@@ -23,6 +23,7 @@ use tokio::sync::watch as channel;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::limits;
+pub use scan::is_data_dir;
 use store::{Reading, Store};
 use watch::FolderWatch;
 pub use writer::FolderWriter;
@@ -30,12 +31,15 @@ pub use writer::FolderWriter;
 /// The folder, within the folder of resources, of what Pelton itself writes.
 const MANAGED: &str = "pelton-managed";
 
+/// Settings changed by command, within the folder of resources. The one YAML file there that holds no resources.
+pub const OVERRIDES_FILE: &str = "pelton-managed/overrides.yaml";
+
 /// Where resources are.
 #[derive(Debug, Clone)]
 pub struct FolderConfig {
     /// The folder of resources.
     pub dir: PathBuf,
-    /// The data directory; it is not read even where it lies within `dir`.
+    /// The data directory; like any other Pelton's it is not read even where it lies within `dir`.
     pub data_dir: PathBuf,
     /// What holds where no document says anything.
     pub defaults: Defaults,

@@ -6,10 +6,7 @@ use std::{fs, io};
 use pelton_resources::{Kind, NamespacedName, Overrides, Setting};
 use serde::{Deserialize, Serialize};
 
-use super::{FolderError, managed};
-
-/// Its path within the folder of resources.
-pub(super) const FILE: &str = "pelton-managed/overrides.yaml";
+use super::{FolderError, OVERRIDES_FILE, managed};
 
 const HEADER: &str = "\
 # Settings changed by command. They hold beside the resource's own file until that says something else.
@@ -35,7 +32,7 @@ struct Row {
 
 /// Reads the overrides of the folder `dir`; no file means none.
 pub(super) fn load(dir: &Path) -> Result<Overrides, FolderError> {
-    let path = dir.join(FILE);
+    let path = dir.join(OVERRIDES_FILE);
     let damaged = |problem: String| FolderError::Overrides { file: path.display().to_string(), problem };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -55,7 +52,7 @@ pub(super) fn load(dir: &Path) -> Result<Overrides, FolderError> {
 
 /// Writes the overrides of the folder `dir`.
 pub(super) fn save(dir: &Path, overrides: &Overrides) -> io::Result<()> {
-    let path = dir.join(FILE);
+    let path = dir.join(OVERRIDES_FILE);
     if overrides.settings.is_empty() {
         return managed::remove(&path);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pelton_resources::Source;
 
-use super::{MANAGED, overrides};
+use super::{MANAGED, OVERRIDES_FILE};
 use crate::limits;
 
 /// A file as it was read.
@@ -67,7 +67,13 @@ pub(super) fn is_managed(file: &str) -> bool {
     file.strip_prefix(MANAGED).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Reads `dir` and all below it but hidden entries and `data_dir`. Files that have the text they have in `before` are not
+/// Whether `dir` is a data directory of some Pelton: it holds a log. Nothing in it is a resource.
+#[must_use]
+pub fn is_data_dir(dir: &Path) -> bool {
+    dir.join("log/pelton-log").is_file()
+}
+
+/// Reads `dir` and all below it but hidden entries, `data_dir` and data directories of others. Files that have the text they have in `before` are not
 /// parsed again; what cannot be read at the moment is as it was before.
 pub(super) fn scan(dir: &Path, data_dir: &Path, before: &Files) -> Scan {
     let mut scanner = Scanner {
@@ -96,7 +102,7 @@ impl Scanner<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound && depth > 0 => return,
             Err(error) => return self.failed(path, name, &error),
         };
-        let is_data = self.data_dir.as_ref() == Some(&real);
+        let is_data = self.data_dir.as_ref() == Some(&real) || is_data_dir(&real);
         if is_data || depth > limits::FOLDER_DEPTH_MAX || !self.seen.insert(real) {
             return;
         }
@@ -121,7 +127,7 @@ impl Scanner<'_> {
         }
         let extension = path.extension().and_then(|extension| extension.to_str());
         let is_document = matches!(extension, Some("yaml" | "yml" | "json"));
-        if metadata.is_file() && is_document && name != overrides::FILE {
+        if metadata.is_file() && is_document && name != OVERRIDES_FILE {
             self.file(path, name, metadata.len());
         }
     }

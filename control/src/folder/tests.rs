@@ -99,6 +99,8 @@ fn what_is_read_and_what_is_not() {
     site.write(".git/x.yaml", &trigger("hidden-folder", 1));
     site.write(".x.yaml", &trigger("hidden", 1));
     site.write("data/x.yaml", &trigger("data", 1));
+    site.write("other-data/log/pelton-log", "");
+    site.write("other-data/control/topics.json", "{}");
     site.write("notes.txt", "not: read");
     site.write("editor.yaml~", "not: read");
     std::os::unix::fs::symlink(site.dir(), site.dir().join("loop")).unwrap();
