@@ -2,10 +2,10 @@
 
 mod compose;
 mod post;
+mod summary;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -20,8 +20,9 @@ use crate::api::connection::Endpoint;
 use crate::arguments::Global;
 use crate::failure::Failure;
 use crate::output::{self, Format};
-use compose::{Source, Template};
+use compose::{Source, SourceError, Template};
 use post::{Outcome, Poster};
+use summary::Counts;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
@@ -29,8 +30,8 @@ use post::{Outcome, Poster};
   pelton send -b orders -f events.jsonl            one CloudEvent as JSON a line; what a line leaves out is filled in
   pelton send -t load -d '{}' --count 100000 --rate 5000 --connections 16
 
-The ids of the events that were accepted are printed, one a line, once they are durable. An event that is answered with
-429 or 503 is sent again after `Retry-After`, with the same id.")]
+The ids of the events that were accepted are printed, one a line, once they are durable; a summary on standard error ends
+it. An event that is answered with 429 or 503 is sent again after `Retry-After`, with the same id.")]
 pub(crate) struct Arguments {
     /// The broker: NAME or NAMESPACE/NAME
     #[arg(short, long, default_value = "default", value_name = "BROKER")]
@@ -57,7 +58,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "FILE.jsonl", conflicts_with_all = ["id", "count"])]
     file: Option<std::path::PathBuf>,
     /// How many events
-    #[arg(short, long, default_value_t = 1, value_name = "COUNT", conflicts_with = "id")]
+    #[arg(short, long, default_value_t = 1, value_name = "COUNT", conflicts_with = "id", value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// Events per second, at most
     #[arg(short, long, value_name = "PER_SECOND")]
@@ -76,7 +77,7 @@ pub(crate) struct Arguments {
     quiet: bool,
 }
 
-/// From so many events on a progress bar is shown, and a summary at the end.
+/// From so many events on a progress bar is shown, and the rate at the end.
 const LONG_WORK: u64 = 100;
 
 pub(crate) async fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
@@ -100,15 +101,23 @@ pub(crate) async fn run(arguments: Arguments, global: &Global) -> Result<(), Fai
         })
         .collect();
     drop(events);
-    let fed = feed(source, queue, ticks).await;
+    let mut fed = Fed { source, handed_out: 0 };
+    let read = fed.feed(queue, ticks).await;
     let mut sent = Ok(());
     for sender in senders {
         let ended = sender.await.map_err(|error| Failure::failed(None, error.to_string())).flatten();
         sent = sent.and(ended);
     }
     progress.finish_and_clear();
-    sent.and(fed)?;
-    counts.sum_up(began.elapsed().as_secs_f64(), total.is_none_or(|total| total >= LONG_WORK))
+    let summary = counts.summary();
+    if let Err(failure) = sent {
+        let not_sent = fed.handed_out - summary.ended();
+        output::say(&summary.cut(fed.source.left().map(|left| not_sent + left)));
+        return Err(failure);
+    }
+    output::say(&summary.whole(began.elapsed().as_secs_f64(), summary.ended() >= LONG_WORK));
+    read.map_err(|error| summary.failed_at(&error))?;
+    summary.judge(path.path().trim_start_matches('/'))
 }
 
 fn broker_path(broker: &str, namespace: &str) -> Result<Uri, Failure> {
@@ -141,42 +150,28 @@ fn progress(total: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// Hands the events out, at most at the given rate. It ends early when every sender has given up.
-async fn feed(
-    mut source: Source,
-    queue: mpsc::Sender<Event>,
-    mut ticks: Option<Interval>,
-) -> Result<(), Failure> {
-    while let Some(event) = source.next()? {
-        if let Some(ticks) = &mut ticks {
-            ticks.tick().await;
-        }
-        if queue.send(event).await.is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
+struct Fed {
+    source: Source,
+    handed_out: u64,
 }
 
-#[derive(Default)]
-struct Counts {
-    accepted: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Counts {
-    fn sum_up(&self, seconds: f64, long: bool) -> Result<(), Failure> {
-        let (accepted, refused) =
-            (self.accepted.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed));
-        if long {
-            let rate = accepted as f64 / seconds.max(0.001);
-            output::say(&format!("{accepted} events accepted in {seconds:.1} s ({rate:.0}/s)"));
+impl Fed {
+    /// Hands the events out, at most at the given rate. It ends early when every sender has given up.
+    async fn feed(
+        &mut self,
+        queue: mpsc::Sender<Event>,
+        mut ticks: Option<Interval>,
+    ) -> Result<(), SourceError> {
+        while let Some(event) = self.source.next()? {
+            self.handed_out += 1;
+            if let Some(ticks) = &mut ticks {
+                ticks.tick().await;
+            }
+            if queue.send(event).await.is_err() {
+                return Ok(());
+            }
         }
-        match refused {
-            0 => Ok(()),
-            1 => Err(Failure::failed(Some("PEL-1707"), "1 event was not accepted")),
-            refused => Err(Failure::failed(Some("PEL-1707"), format!("{refused} events were not accepted"))),
-        }
+        Ok(())
     }
 }
 
@@ -197,8 +192,13 @@ impl Printer {
                 Format::Json => output::line(&json!({"id": event.id(), "status": 202}).to_string()),
                 Format::Yaml => output::line(&format!("- {}", json!({"id": event.id(), "status": 202}))),
             }),
-            Outcome::Refused { message } => {
+            Outcome::Refused { message, .. } => {
                 self.progress.suspend(|| output::say(&format!("event {}: {message}", event.id())));
+                Ok(())
+            }
+            Outcome::Unknown { message } => {
+                let text = format!("event {}: {message}; it may be stored", event.id());
+                self.progress.suspend(|| output::say(&text));
                 Ok(())
             }
         }
@@ -213,11 +213,16 @@ async fn send_all(
 ) -> Result<(), Failure> {
     loop {
         let Some(event) = events.lock().await.recv().await else { return Ok(()) };
-        let outcome = poster.post(&event).await?;
-        match outcome {
-            Outcome::Accepted => counts.accepted.fetch_add(1, Ordering::Relaxed),
-            Outcome::Refused { .. } => counts.refused.fetch_add(1, Ordering::Relaxed),
+        let outcome = match poster.post(&event).await {
+            Ok(outcome) => outcome,
+            Err(gave_up) => {
+                if gave_up.may_be_stored {
+                    counts.add_unknown();
+                }
+                return Err(gave_up.failure);
+            }
         };
+        counts.add(&outcome);
         printer.print(&event, &outcome)?;
     }
 }

@@ -58,16 +58,24 @@ impl Template {
         builder.build(self.data.clone())
     }
 
-    /// The event of one line: what it leaves out comes from the flags.
+    /// The event of one line: what it leaves out comes from the flags. An error goes on where the line's number ends.
     fn event_of_line(&self, line: &str) -> Result<Event, String> {
-        let mut object: Map<String, Value> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let mut object: Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| not_an_object(&error))?;
         let given = self.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in given.chain([("specversion", "1.0")]) {
             object.entry(name).or_insert_with(|| value.into());
         }
         object.entry("id").or_insert_with(|| random_id().into());
-        let text = serde_json::to_vec(&object).map_err(|error| error.to_string())?;
-        json::decode(&Bytes::from(text)).map_err(|error| error.to_string())
+        let text = serde_json::to_vec(&object).map_err(|error| format!(": {error}"))?;
+        json::decode(&Bytes::from(text)).map_err(|error| format!(": {error}"))
+    }
+}
+
+fn not_an_object(error: &serde_json::Error) -> String {
+    match error.classify() {
+        serde_json::error::Category::Data => ": not a JSON object".to_owned(),
+        _ => format!(", column {}: not JSON", error.column()),
     }
 }
 
@@ -82,6 +90,14 @@ fn random_id() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
+/// There is no next event, and there should be one.
+#[derive(Debug)]
+pub(super) struct SourceError {
+    pub(super) message: String,
+    /// The line that is wrong.
+    pub(super) line: Option<u64>,
+}
+
 /// One event after the other.
 pub(super) struct Source {
     template: Template,
@@ -89,8 +105,16 @@ pub(super) struct Source {
 }
 
 enum From {
-    Flags { left: u64 },
-    Lines { name: String, lines: Lines<Box<dyn BufRead + Send>>, number: u64 },
+    Flags {
+        left: u64,
+    },
+    /// `is_input`: of standard input, which may not end.
+    Lines {
+        name: String,
+        is_input: bool,
+        lines: Lines<Box<dyn BufRead + Send>>,
+        number: u64,
+    },
 }
 
 impl Source {
@@ -101,8 +125,9 @@ impl Source {
         } else {
             Box::new(BufReader::new(File::open(path).map_err(|error| Failure::file(path, &error))?))
         };
-        let name = path.display().to_string();
-        Ok(Self { template, from: From::Lines { name, lines: reader.lines(), number: 0 } })
+        let is_input = path.as_os_str() == "-";
+        let name = if is_input { "standard input".to_owned() } else { path.display().to_string() };
+        Ok(Self { template, from: From::Lines { name, is_input, lines: reader.lines(), number: 0 } })
     }
 
     /// How many events there are, where it is known.
@@ -113,20 +138,34 @@ impl Source {
         }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Event>, Failure> {
+    /// How many events are left, the rest of a file read through for it; not known of standard input.
+    pub(super) fn left(self) -> Option<u64> {
+        match self.from {
+            From::Flags { left } => Some(left),
+            From::Lines { is_input: true, .. } => None,
+            From::Lines { lines, .. } => {
+                let rest = lines.map_while(Result::ok).filter(|line| !line.trim().is_empty());
+                u64::try_from(rest.count()).ok()
+            }
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Event>, SourceError> {
         match &mut self.from {
             From::Flags { left: 0 } => Ok(None),
             From::Flags { left } => {
                 *left -= 1;
                 let event = self.template.event();
-                event.map(Some).map_err(|error| Failure::usage(Some("PEL-1708"), error.to_string()))
+                event.map(Some).map_err(|error| SourceError { message: error.to_string(), line: None })
             }
-            From::Lines { name, lines, number } => loop {
+            From::Lines { name, lines, number, .. } => loop {
                 let Some(line) = lines.next() else { return Ok(None) };
                 *number += 1;
-                let wrong =
-                    |what: String| Failure::usage(Some("PEL-1709"), format!("{name}, line {number}: {what}"));
-                let line = line.map_err(|error| wrong(error.to_string()))?;
+                let wrong = |what: String| SourceError {
+                    message: format!("{name}, line {number}{what}"),
+                    line: Some(*number),
+                };
+                let line = line.map_err(|error| wrong(format!(": {error}")))?;
                 if line.trim().is_empty() {
                     continue;
                 }
@@ -173,10 +212,16 @@ mod tests {
     fn a_wrong_line_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
-        std::fs::write(&path, "{}\n\n{\"id\":1}\nnothing\n").unwrap();
+        std::fs::write(&path, "{}\n\n{\"id\":1}\n{nothing}\n[]\n{}\n\n{}\n").unwrap();
         let mut source = Source::open(template(), Some(&path), 1).unwrap();
         assert!(source.next().unwrap().is_some());
-        let error = source.next().unwrap_err().to_string();
-        assert!(error.contains("line 3"), "{error}");
+        for (line, says) in
+            [(3, "line 3: "), (4, "line 4, column 2: not JSON"), (5, "line 5: not a JSON object")]
+        {
+            let error = source.next().unwrap_err();
+            assert!(error.line == Some(line) && error.message.contains(says), "{error:?}");
+        }
+        assert!(source.next().unwrap().is_some());
+        assert_eq!(source.left(), Some(1));
     }
 }
