@@ -1,8 +1,5 @@
 //! After a run each counter equals the account book.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
 use hyper::Method;
 use pelton_tests::pelton::Site;
 use pelton_tests::producer::Load;
@@ -42,7 +39,7 @@ async fn each_counter_equals_the_account_book() {
         name: "k".to_owned(),
         accepted_max: EVENTS,
     };
-    let sent = load.run(pelton.ingress, Arc::new(AtomicBool::new(false))).await;
+    let sent = load.run(pelton.ingress).await;
     for _ in 0..7 {
         assert_eq!(
             http::request(pelton.ingress, Method::POST, "/default/b", &[], "no event").await.status,

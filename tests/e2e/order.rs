@@ -1,7 +1,5 @@
 //! The three orders.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use pelton_tests::account::balance;
@@ -40,7 +38,7 @@ async fn keys_stay_in_order_while_deliveries_fail_and_dawdle() {
         name: "k".to_owned(),
         accepted_max: EVENTS,
     };
-    let sent = load.run(pelton.ingress, Arc::new(AtomicBool::new(false))).await;
+    let sent = load.run(pelton.ingress).await;
     assert!(sent.refused.is_empty() && sent.unknown.is_empty(), "{:?}", sent.refused);
     for path in ["/ordered", "/keyed", "/unordered"] {
         eventually(&format!("{path} has everything"), async || {

@@ -1,8 +1,5 @@
 //! Triggers that change while events flow: nothing is lost, nothing repeated.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use pelton_tests::account::balance;
 use pelton_tests::eventually;
 use pelton_tests::pelton::{Pelton, Site};
@@ -28,7 +25,6 @@ async fn edits_while_events_flow_lose_and_repeat_nothing() {
     };
     let site = Site::new(&yaml(&subscriber.url("/"), 1));
     let pelton = site.start().await;
-    let stop = Arc::new(AtomicBool::new(false));
     let load = Load {
         broker: "default/b".to_owned(),
         event_type: "test".to_owned(),
@@ -37,10 +33,7 @@ async fn edits_while_events_flow_lose_and_repeat_nothing() {
         name: "k".to_owned(),
         accepted_max: u64::MAX,
     };
-    let running = tokio::spawn({
-        let (address, stop) = (pelton.ingress, stop.clone());
-        async move { load.run(address, stop).await }
-    });
+    let running = load.start(pelton.ingress);
     for edit in 2..8 {
         let before = subscriber.count() + other.count();
         eventually("events flow", async || (subscriber.count() + other.count() > before + 200).then_some(()))
@@ -51,8 +44,7 @@ async fn edits_while_events_flow_lose_and_repeat_nothing() {
         let seen = grown.count();
         eventually("the edit is in force", async || (grown.count() > seen).then_some(())).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let sent = running.await.unwrap();
+    let sent = running.stop().await;
     eventually("everything arrived", async || {
         (subscriber.count() + other.count() >= sent.accepted.len()).then_some(())
     })

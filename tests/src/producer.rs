@@ -70,10 +70,46 @@ pub struct Load {
     pub accepted_max: u64,
 }
 
+/// A load on its way.
+#[derive(Debug)]
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<Sent>,
+}
+
+impl Running {
+    /// Events accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Stops sending and answers what was sent.
+    pub async fn stop(self) -> Sent {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("a load does not panic")
+    }
+}
+
 impl Load {
-    /// Sends until enough is accepted, `stop` is set, or the server is gone.
-    pub async fn run(&self, address: SocketAddr, stop: Arc<AtomicBool>) -> Sent {
-        let accepted = Arc::new(AtomicU64::new(0));
+    /// Sends until enough is accepted or the server is gone.
+    pub async fn run(&self, address: SocketAddr) -> Sent {
+        self.send(address, Arc::default(), Arc::default()).await
+    }
+
+    /// Begins to send; goes on until stopped, enough is accepted, or the server is gone.
+    #[must_use]
+    pub fn start(self, address: SocketAddr) -> Running {
+        let (stop, accepted) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let task = tokio::spawn({
+            let (stop, accepted) = (stop.clone(), accepted.clone());
+            async move { self.send(address, stop, accepted).await }
+        });
+        Running { stop, accepted, task }
+    }
+
+    async fn send(&self, address: SocketAddr, stop: Arc<AtomicBool>, accepted: Arc<AtomicU64>) -> Sent {
         let connections: Vec<_> = (0..self.connections)
             .map(|index| {
                 let (load, stop, accepted) = (self.clone(), stop.clone(), accepted.clone());
