@@ -172,20 +172,18 @@ impl Api {
         let Some(detail) = problem["detail"].as_str() else { return self.strange(status, body) };
         let code = problem["code"].as_str();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Failure::usage(
-                code.or(Some("PEL-1702")),
-                format!("{detail} (the token is read from {TOKEN})"),
-            );
+            return Failure::usage(code.or(Some("PEL-1702")), detail);
         }
         let mut message = detail.to_owned();
         for problem in problem["problems"].as_array().into_iter().flatten() {
             message.push_str("\n  ");
             message.push_str(&problem_line(problem));
         }
-        if status == StatusCode::NOT_FOUND {
-            return Failure::not_found(code, message);
+        match status {
+            StatusCode::NOT_FOUND => Failure::not_found(code, message),
+            StatusCode::BAD_REQUEST => Failure::usage(code, message),
+            _ => Failure::failed(code, message),
         }
-        Failure::failed(code, message)
     }
 }
 
@@ -257,11 +255,13 @@ mod tests {
     fn a_refusal_is_told_in_the_words_of_the_api_with_every_problem() {
         let problems = json!([{"severity": "error", "code": "PEL-1302", "place": "a.yaml:3", "field": "spec.x", "message": "unknown"}]);
         let body = json!({"detail": "wrong", "code": "PEL-1601", "problems": problems}).to_string();
-        let failure = api().refused(StatusCode::BAD_REQUEST, body.as_bytes());
+        let failure = api().refused(StatusCode::UNPROCESSABLE_ENTITY, body.as_bytes());
         assert_eq!(failure.exit(), Exit::Failed);
         assert_eq!(failure.to_string(), "wrong\n  error PEL-1302 a.yaml:3 spec.x: unknown");
         let missing = api().refused(StatusCode::NOT_FOUND, br#"{"detail":"no such","code":"PEL-1602"}"#);
         assert_eq!(missing.exit(), Exit::NotFound);
+        let wrong = api().refused(StatusCode::BAD_REQUEST, br#"{"detail":"limit is 0","code":"PEL-1608"}"#);
+        assert_eq!(wrong.exit(), Exit::Usage);
         let denied = api().refused(StatusCode::UNAUTHORIZED, br#"{"detail":"who are you?"}"#);
         assert_eq!(denied.exit(), Exit::Usage);
     }

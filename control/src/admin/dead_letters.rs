@@ -94,7 +94,7 @@ pub(super) async fn replay(
     Path((namespace, name)): Path<(String, String)>,
     body: Whole,
 ) -> Result<Json<Value>, Refusal> {
-    close(&admin, &namespace, &name, body.json()?, Command::Replay).await
+    close_to_the_end(admin, namespace, name, body.json()?, Command::Replay).await
 }
 
 pub(super) async fn discard(
@@ -102,13 +102,26 @@ pub(super) async fn discard(
     Path((namespace, name)): Path<(String, String)>,
     body: Whole,
 ) -> Result<Json<Value>, Refusal> {
-    close(&admin, &namespace, &name, body.json()?, Command::Discard).await
+    close_to_the_end(admin, namespace, name, body.json()?, Command::Discard).await
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Command {
     Replay,
     Discard,
+}
+
+/// Closes dead letters in a task of its own: a client that goes away drops the request, and what it had begun to append would
+/// be stored after the next request has looked for open letters.
+async fn close_to_the_end(
+    admin: Arc<Admin>,
+    namespace: String,
+    name: String,
+    which: Which,
+    command: Command,
+) -> Result<Json<Value>, Refusal> {
+    let task = tokio::spawn(async move { close(&admin, &namespace, &name, which, command).await });
+    task.await.unwrap_or_else(|error| Err(Refusal::Log(error.to_string())))
 }
 
 /// Closes dead letters. Whoever asks twice at a time closes each once: one request after the other, and each batch is

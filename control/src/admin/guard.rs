@@ -28,7 +28,8 @@ pub(super) async fn guard(
     if let (Some(token), false) = (admin.config.token.reveal(), is_probe)
         && !has_token(request.headers(), token)
     {
-        return Err(Refusal::Unauthorized);
+        let presented = request.headers().contains_key(AUTHORIZATION);
+        return Err(if presented { Refusal::WrongToken } else { Refusal::NoToken });
     }
     Ok(next.run(request).await)
 }

@@ -26,9 +26,13 @@ pub(super) enum Refusal {
     #[error("the body is larger than {} bytes; send less at once", limits::BODY_BYTES_MAX)]
     TooLarge,
     #[error(
-        "this needs the admin token: send Authorization: Bearer TOKEN (PELTON_ADMIN_TOKEN for the command line)"
+        "this needs the admin token, and none was presented; send Authorization: Bearer TOKEN (the command line takes it from PELTON_ADMIN_TOKEN)"
     )]
-    Unauthorized,
+    NoToken,
+    #[error(
+        "the token that was presented is not the admin token; send the value of admin.token (the command line takes it from PELTON_ADMIN_TOKEN)"
+    )]
+    WrongToken,
     #[error("{0}")]
     Forbidden(&'static str),
     #[error("{0}")]
@@ -63,7 +67,7 @@ impl Refusal {
             Self::Foreign { .. } => "PEL-1603",
             Self::Invalid(_) => "PEL-1604",
             Self::TooLarge => "PEL-1605",
-            Self::Unauthorized => "PEL-1606",
+            Self::NoToken | Self::WrongToken => "PEL-1606",
             Self::Forbidden(_) => "PEL-1607",
             Self::BadRequest(_) => "PEL-1608",
             Self::Storage(_) => "PEL-1609",
@@ -80,7 +84,7 @@ impl Refusal {
             Self::Foreign { .. } => StatusCode::CONFLICT,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Storage(_) | Self::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -96,7 +100,8 @@ impl Refusal {
             Self::Foreign { .. } => "Defined in a file",
             Self::Invalid(_) => "Documents not valid",
             Self::TooLarge => "Body too large",
-            Self::Unauthorized => "Token needed",
+            Self::NoToken => "Token needed",
+            Self::WrongToken => "Wrong token",
             Self::Forbidden(_) => "Not from here",
             Self::BadRequest(_) => "Bad request",
             Self::Storage(_) => "Not stored",
@@ -128,7 +133,7 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
-            Self::Unauthorized => {
+            Self::NoToken | Self::WrongToken => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             Self::Storage(_) | Self::Log(_) | Self::TooManyTails => {

@@ -354,6 +354,15 @@ async fn the_token_is_asked_for_everywhere_but_at_the_probes() {
         assert_eq!(call(path, Some("Bearer wrong")).await, 401, "{path}");
         assert_ne!(call(path, Some("Bearer s3cret")).await, 401, "{path}");
     }
+    for (authorization, says) in
+        [(None, "none was presented"), (Some("Bearer wrong"), "is not the admin token")]
+    {
+        let request = Request::get("/api/v1/status").header("host", "localhost");
+        let request =
+            authorization.into_iter().fold(request, |request, it| request.header("authorization", it));
+        let (_, body) = site.send(request.body(Body::empty()).unwrap()).await;
+        assert!(String::from_utf8_lossy(&body).contains(says), "{body:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -452,6 +461,28 @@ async fn more_dead_letters_than_one_batch_holds_are_all_closed_once() {
         tokio::join!(site.post(&all, r#"{"all": true}"#), site.post(&all, r#"{"all": true}"#));
     assert_eq!(first.1["count"].as_u64().unwrap() + second.1["count"].as_u64().unwrap(), count as u64);
     assert_eq!(ids(&site.get(LETTERS).await).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_leaves_no_letter_to_be_closed_twice() {
+    const LETTERS_IN_ALL: usize = 200;
+    let site = Site::new().await;
+    for number in 0..LETTERS_IN_ALL {
+        let letter =
+            letter(&number.to_string(), "default/t", DeadLetterReason::Exhausted, number as u64);
+        site.append(&topics().dead_letter, 0, letter).await;
+    }
+    let all = format!("{LETTERS}/replay");
+    for _ in 0..20 {
+        // A client that waits only for as long as its request needs to be begun.
+        tokio::select! {
+            biased;
+            _ = site.post(&all, r#"{"all": true}"#) => {}
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    site.post(&all, r#"{"all": true}"#).await;
+    assert_eq!(site.records(&topics().retry, 1).await.len(), LETTERS_IN_ALL, "each is due once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
