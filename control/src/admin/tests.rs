@@ -468,8 +468,7 @@ async fn a_client_that_goes_away_leaves_no_letter_to_be_closed_twice() {
     const LETTERS_IN_ALL: usize = 200;
     let site = Site::new().await;
     for number in 0..LETTERS_IN_ALL {
-        let letter =
-            letter(&number.to_string(), "default/t", DeadLetterReason::Exhausted, number as u64);
+        let letter = letter(&number.to_string(), "default/t", DeadLetterReason::Exhausted, number as u64);
         site.append(&topics().dead_letter, 0, letter).await;
     }
     let all = format!("{LETTERS}/replay");
