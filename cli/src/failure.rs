@@ -48,7 +48,13 @@ impl Failure {
         Self::usage(Some("PEL-1704"), format!("{} cannot be read: {error}", path.display()))
     }
 
-    #[cfg(test)]
+    /// The same with the reason for it.
+    pub(crate) fn because(mut self, reason: &str) -> Self {
+        self.message.push_str("; ");
+        self.message.push_str(reason);
+        self
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }

@@ -187,12 +187,11 @@ impl Api {
     }
 }
 
-/// One line of what is wrong with a resource, from the form of `/api/v1/problems`.
-fn problem_line(problem: &Value) -> String {
+/// One line of what is wrong with a resource, from the form of `/api/v1/problems`: as `pelton check` has it.
+pub(crate) fn problem_line(problem: &Value) -> String {
     let text = |name: &str| problem[name].as_str().unwrap_or_default();
-    let place = [text("place"), text("field")].into_iter().filter(|part| !part.is_empty());
-    let place = place.collect::<Vec<_>>().join(" ");
-    format!("{} {} {place}: {}", text("severity"), text("code"), text("message"))
+    let field = if text("field").is_empty() { String::new() } else { format!(" {}", text("field")) };
+    format!("{}: {} {}{field}: {}", text("place"), text("severity"), text("code"), text("message"))
 }
 
 /// The lines of an answer as they come.
@@ -257,7 +256,7 @@ mod tests {
         let body = json!({"detail": "wrong", "code": "PEL-1601", "problems": problems}).to_string();
         let failure = api().refused(StatusCode::UNPROCESSABLE_ENTITY, body.as_bytes());
         assert_eq!(failure.exit(), Exit::Failed);
-        assert_eq!(failure.to_string(), "wrong\n  error PEL-1302 a.yaml:3 spec.x: unknown");
+        assert_eq!(failure.to_string(), "wrong\n  a.yaml:3: error PEL-1302 spec.x: unknown");
         let missing = api().refused(StatusCode::NOT_FOUND, br#"{"detail":"no such","code":"PEL-1602"}"#);
         assert_eq!(missing.exit(), Exit::NotFound);
         let wrong = api().refused(StatusCode::BAD_REQUEST, br#"{"detail":"limit is 0","code":"PEL-1608"}"#);

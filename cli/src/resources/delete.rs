@@ -20,8 +20,8 @@ use crate::offline::check;
 What was made by `pelton apply` is deleted; what a file of yours defines is deleted there. The progress of a trigger and
 the events of a broker are kept for 7 days in case they come back.")]
 pub(crate) struct Arguments {
-    /// Kind and name, as in `trigger paid`
-    #[arg(num_args = 2, value_names = ["KIND", "NAME"], conflicts_with = "files")]
+    /// Kind and name, as in `trigger paid` or `trigger/paid`
+    #[arg(num_args = 1..=2, value_name = "KIND NAME", conflicts_with = "files")]
     resource: Vec<String>,
     /// File or folder of YAML documents, or `-`; may be repeated
     #[arg(short, long = "file", required_unless_present = "resource", value_name = "FILE")]
@@ -30,9 +30,10 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let api = Api::from_environment()?;
-    let resources = match arguments.resource.as_slice() {
-        [kind, text] => vec![(name::kind(kind)?, name::name(text, &global.namespace)?)],
-        _ => resources_of(&arguments.files)?,
+    let resources = if arguments.resource.is_empty() {
+        resources_of(&arguments.files)?
+    } else {
+        vec![name::resource(&arguments.resource, None, &global.namespace)?]
     };
     let mut results = Vec::new();
     let mut failed = None;

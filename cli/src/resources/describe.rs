@@ -6,6 +6,7 @@ use pelton_runtime::clock::Clock;
 use serde_json::{Map, Value};
 
 use super::name;
+use super::problems::Problems;
 use crate::api::admin::Api;
 use crate::arguments::Global;
 use crate::failure::Failure;
@@ -16,20 +17,21 @@ use crate::output::{self, Format};
   pelton describe trigger paid
   pelton describe broker shop")]
 pub(crate) struct Arguments {
-    /// `broker` or `trigger`
-    kind: String,
-    /// The name: NAME or NAMESPACE/NAME
-    name: String,
+    /// Kind and name, as in `trigger paid`, `trigger/paid` or `broker shop/orders` (NAMESPACE/NAME)
+    #[arg(required = true, num_args = 1..=2, value_name = "KIND NAME")]
+    resource: Vec<String>,
 }
 
 pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
-    let kind = name::kind(&arguments.kind)?;
-    let resource = name::name(&arguments.name, &global.namespace)?;
-    let answer = Api::from_environment()?.get(&name::path(kind, &resource)).await?;
-    if global.output != Format::Table {
-        return output::document(global.output, &answer);
+    let (kind, resource) = name::resource(&arguments.resource, None, &global.namespace)?;
+    let api = Api::from_environment()?;
+    let answer = api.get(&name::path(kind, &resource)).await;
+    if let (Format::Json | Format::Yaml, Ok(answer)) = (global.output, &answer) {
+        return output::document(global.output, answer);
     }
-    output::line(&glance(kind, &answer, Clock::system().unix_ms()))
+    let problems = Problems::read(&api).await?;
+    let answer = answer.map_err(|failure| problems.explain(failure, kind, &resource))?;
+    output::line(&glance(kind, &answer, &problems, Clock::system().unix_ms()))
 }
 
 /// Milliseconds since the epoch of an RFC 3339 time.
@@ -44,11 +46,13 @@ pub(super) fn age(time: &str, now_unix_ms: u64) -> String {
 }
 
 /// State first, then the counters, then what is in force.
-fn glance(kind: Kind, item: &Value, now: u64) -> String {
+fn glance(kind: Kind, item: &Value, problems: &Problems, now: u64) -> String {
     let (spec, status) = (&item["spec"], &item["status"]);
     let mut facts: Vec<(String, String)> = vec![
         (kind.to_string(), format!("{}/{}", text(&item["namespace"]), text(&item["name"]))),
         ("Ready".to_owned(), ready(item)),
+        ("Problem".to_owned(), problem(&problems.errors_of(item))),
+        ("Warning".to_owned(), problems.warnings_of(item).join("\n")),
         ("Backlog".to_owned(), backlog(&status["backlog"])),
         ("Oldest undelivered".to_owned(), oldest(status, now)),
     ];
@@ -77,6 +81,15 @@ fn ready(item: &Value) -> String {
     let message = text(&item["message"]);
     let reason = item["reason"].as_str().map_or_else(|| "no".to_owned(), |reason| format!("no, {reason}"));
     if message.is_empty() { reason } else { format!("{reason}\n{message}") }
+}
+
+/// What a document that is not in force has wrong.
+fn problem(errors: &[String]) -> String {
+    if errors.is_empty() {
+        String::new()
+    } else {
+        format!("{}\nThe last good state is in force.", errors.join("\n"))
+    }
 }
 
 fn backlog(value: &Value) -> String {
@@ -188,10 +201,15 @@ mod tests {
                 "facts": [{"label": "defined in", "text": "triggers.yaml:12"}],
             },
         });
-        let shown = glance(Kind::Trigger, &item, 61_000);
+        let problems = Problems::of(&json!({"items": [{
+            "severity": "error", "place": "triggers.yaml:13", "kind": "Trigger", "namespace": "default", "name": "paid", "field": "",
+            "message": "wrong",
+        }]}));
+        let shown = glance(Kind::Trigger, &item, &problems, 61_000);
         for line in [
             "Trigger:             default/paid",
             "Ready:               no, BrokerNotFound\n                     there is no Broker default/shop",
+            "Problem:             triggers.yaml:13: wrong\n                     The last good state is in force.\n",
             "Backlog:             12 events",
             "Oldest undelivered:  1m ago (1970-01-01T00:00:01Z)",
             "Matched:             9\nDelivered:           5\nFailed attempts:     3\nKept:                1\n",
@@ -212,6 +230,7 @@ mod tests {
         let shown = glance(
             Kind::Broker,
             &json!({"namespace": "n", "name": "b", "ready": true, "spec": {}, "status": {"backlog": null}}),
+            &Problems::of(&Value::Null),
             0,
         );
         assert!(shown.contains("Backlog:             not known"), "{shown}");

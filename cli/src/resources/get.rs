@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::describe::age;
 use super::name;
+use super::problems::Problems;
 use crate::api::admin::{Api, with_query};
 use crate::arguments::Global;
 use crate::failure::Failure;
@@ -16,9 +17,12 @@ use crate::output::{self, Format};
 #[command(after_help = "Example:
   pelton get triggers
   pelton get brokers --all-namespaces
-  pelton get trigger paid -o yaml")]
+  pelton get trigger paid -o yaml
+  pelton get problems                  what is wrong in the files of resources
+
+A resource whose document has an error is marked; its last good state is in force.")]
 pub(crate) struct Arguments {
-    /// `brokers` or `triggers`
+    /// `brokers`, `triggers` or `problems`; or KIND/NAME
     kind: String,
     /// The name: NAME or NAMESPACE/NAME; all of the namespace if not given
     name: Option<String>,
@@ -28,18 +32,28 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
-    let kind = name::kind(&arguments.kind)?;
+    if matches!(arguments.kind.as_str(), "problems" | "problem") {
+        return list_problems(arguments, global).await;
+    }
     let api = Api::from_environment()?;
-    let answer = match &arguments.name {
-        Some(text) => api.get(&name::path(kind, &name::name(text, &global.namespace)?)).await?,
-        None => {
-            let namespace = (!arguments.all_namespaces).then_some(global.namespace.as_str());
-            let path = format!("/api/v1/{}", kind.plural());
-            api.get(&with_query(&path, &[("namespace", namespace)])).await?
-        }
+    let named = arguments.name.is_some() || arguments.kind.contains('/');
+    let (kind, answer, problems) = if named {
+        let texts: Vec<_> = std::iter::once(&arguments.kind).chain(&arguments.name).cloned().collect();
+        let (kind, resource) = name::resource(&texts, None, &global.namespace)?;
+        let answer = api.get(&name::path(kind, &resource)).await;
+        let problems = Problems::read(&api).await?;
+        (kind, answer.map_err(|failure| problems.explain(failure, kind, &resource))?, problems)
+    } else {
+        let kind = name::kind(&arguments.kind)?;
+        let namespace = (!arguments.all_namespaces).then_some(global.namespace.as_str());
+        let path = format!("/api/v1/{}", kind.plural());
+        (kind, api.get(&with_query(&path, &[("namespace", namespace)])).await?, Problems::read(&api).await?)
     };
     if global.output != Format::Table {
         return output::document(global.output, &answer);
+    }
+    if problems.has_errors() {
+        output::say("some documents have errors and are not in force; `pelton get problems` lists them");
     }
     let items = answer["items"].as_array().cloned().unwrap_or_else(|| vec![answer.clone()]);
     if items.is_empty() {
@@ -48,9 +62,26 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
     }
     let now = Clock::system().unix_ms();
     output::line(&match kind {
-        Kind::Broker => brokers(&items, now),
-        _ => triggers(&items, now),
+        Kind::Broker => brokers(&items, &problems, now),
+        _ => triggers(&items, &problems, now),
     })
+}
+
+async fn list_problems(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
+    if arguments.name.is_some() {
+        let message = "problems have no names; `pelton describe KIND NAME` shows those of one resource";
+        return Err(Failure::usage(Some("PEL-1708"), message));
+    }
+    let answer = Api::from_environment()?.get("/api/v1/problems").await?;
+    if global.output != Format::Table {
+        return output::document(global.output, &answer);
+    }
+    let lines = Problems::of(&answer).lines();
+    if lines.is_empty() {
+        output::say("no problems there");
+        return Ok(());
+    }
+    output::line(&lines.join("\n"))
 }
 
 fn text(value: &Value) -> String {
@@ -61,18 +92,19 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn ready(item: &Value) -> String {
-    match item["ready"].as_bool() {
+fn ready(item: &Value, problems: &Problems) -> String {
+    let ready = match item["ready"].as_bool() {
         Some(true) => "yes".to_owned(),
         _ => item["reason"].as_str().map_or_else(|| "no".to_owned(), |reason| format!("no: {reason}")),
-    }
+    };
+    if problems.errors_of(item).is_empty() { ready } else { format!("{ready} (document has errors)") }
 }
 
 fn oldest(item: &Value, now: u64) -> String {
     item["status"]["oldest"].as_str().map_or_else(|| "-".to_owned(), |time| age(time, now))
 }
 
-fn brokers(items: &[Value], now: u64) -> String {
+fn brokers(items: &[Value], problems: &Problems, now: u64) -> String {
     output::table(
         ["NAMESPACE", "NAME", "READY", "PATH", "PARTITIONS", "BACKLOG", "OLDEST"],
         items.iter().map(|item| {
@@ -80,7 +112,7 @@ fn brokers(items: &[Value], now: u64) -> String {
             [
                 text(&item["namespace"]),
                 text(&item["name"]),
-                ready(item),
+                ready(item, problems),
                 text(&spec["path"]),
                 text(&spec["partitions"]),
                 text(&status["backlog"]),
@@ -90,7 +122,7 @@ fn brokers(items: &[Value], now: u64) -> String {
     )
 }
 
-fn triggers(items: &[Value], now: u64) -> String {
+fn triggers(items: &[Value], problems: &Problems, now: u64) -> String {
     output::table(
         ["NAMESPACE", "NAME", "READY", "BROKER", "SUBSCRIBER", "BACKLOG", "OLDEST"],
         items.iter().map(|item| {
@@ -98,7 +130,7 @@ fn triggers(items: &[Value], now: u64) -> String {
             [
                 text(&item["namespace"]),
                 text(&item["name"]),
-                ready(item),
+                ready(item, problems),
                 text(&spec["broker"]),
                 text(&spec["subscriber"]),
                 text(&status["backlog"]),
@@ -122,10 +154,15 @@ mod tests {
             "status": {"backlog": 12, "oldest": "1970-01-01T00:00:01Z"},
         })];
         assert_eq!(
-            triggers(&items, 61_000),
+            triggers(&items, &Problems::of(&Value::Null), 61_000),
             "NAMESPACE  NAME  READY               BROKER        SUBSCRIBER              BACKLOG  OLDEST\n\
              default    paid  no: BrokerNotFound  default/shop  http://127.0.0.1:9000/  12       1m"
         );
+        let item = json!({"kind": "Trigger", "namespace": "default", "name": "paid", "ready": true});
+        let problems = Problems::of(&json!({"items": [{
+            "severity": "error", "place": "t.yaml:2", "kind": "Trigger", "namespace": "default", "name": "paid",
+        }]}));
+        assert_eq!(ready(&item, &problems), "yes (document has errors)");
     }
 
     #[test]
@@ -135,7 +172,7 @@ mod tests {
             "spec": {"path": "/default/shop", "partitions": 10}, "status": {"backlog": null, "oldest": null},
         })];
         assert_eq!(
-            brokers(&items, 0),
+            brokers(&items, &Problems::of(&Value::Null), 0),
             "NAMESPACE  NAME  READY  PATH           PARTITIONS  BACKLOG  OLDEST\n\
              default    shop  yes    /default/shop  10          -        -"
         );

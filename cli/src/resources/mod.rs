@@ -7,3 +7,5 @@ pub(crate) mod files;
 pub(crate) mod get;
 pub(crate) mod name;
 pub(crate) mod pause;
+
+mod problems;

@@ -11,6 +11,27 @@ pub(crate) fn kind(text: &str) -> Result<Kind, Failure> {
     })
 }
 
+/// A resource named in one argument or two: `KIND NAME`, `KIND/NAME`, or `NAME` alone where it can only be of one kind.
+pub(crate) fn resource(
+    arguments: &[String],
+    only: Option<Kind>,
+    namespace: &str,
+) -> Result<(Kind, NamespacedName), Failure> {
+    let (given, text) = match arguments {
+        [first, text] => (Some(kind(first)?), text.as_str()),
+        rest => {
+            let text = rest.first().map_or("", String::as_str);
+            let split = text.split_once('/').and_then(|(kind, name)| Some((Kind::parse(kind)?, name)));
+            split.map_or((None, text), |(kind, name)| (Some(kind), name))
+        }
+    };
+    let found = given.or(only).ok_or_else(|| {
+        let message = format!("`{text}` is a name without its kind; write it like `trigger {text}`");
+        Failure::usage(Some("PEL-1708"), message)
+    })?;
+    Ok((found, name(text, namespace)?))
+}
+
 /// `NAME` in `namespace`, or `NAMESPACE/NAME`.
 pub(crate) fn name(text: &str, namespace: &str) -> Result<NamespacedName, Failure> {
     let name = if text.contains('/') {
@@ -32,6 +53,28 @@ pub(crate) fn path(kind: Kind, name: &NamespacedName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_stand_before_the_name_or_in_it() {
+        let read = |arguments: &[&str], only| {
+            let arguments: Vec<_> = arguments.iter().map(|text| (*text).to_owned()).collect();
+            resource(&arguments, only, "n").map(|(kind, name)| format!("{kind} {name}"))
+        };
+        for (arguments, only, expected) in [
+            (&["trigger", "a"][..], None, "Trigger n/a"),
+            (&["triggers", "m/a"], None, "Trigger m/a"),
+            (&["broker/a"], None, "Broker n/a"),
+            (&["trigger/m/a"], None, "Trigger m/a"),
+            (&["a"], Some(Kind::Trigger), "Trigger n/a"),
+            (&["m/a"], Some(Kind::Trigger), "Trigger m/a"),
+            (&["broker/a"], Some(Kind::Trigger), "Broker n/a"),
+        ] {
+            assert_eq!(read(arguments, only).unwrap(), expected);
+        }
+        for wrong in [&["a"][..], &["m/a"], &["pod", "a"], &["trigger/"]] {
+            assert!(read(wrong, None).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn names_with_and_without_a_namespace() {
