@@ -18,6 +18,9 @@ use clap::Parser;
 use arguments::{Cli, Command, Global};
 use failure::Failure;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match execute(cli.command, &cli.global) {
