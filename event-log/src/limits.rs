@@ -17,7 +17,7 @@ pub const COMMIT_BYTES: usize = 1024 * 1024;
 /// Appends that one group commit takes.
 pub const COMMIT_APPENDS: usize = 4096;
 /// Bytes of one append, its progress included. Small segments lower it to a quarter of a segment.
-pub const APPEND_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub const APPEND_BYTES_MAX: usize = pelton_runtime::limits::LOG_APPEND_BYTES_MAX;
 /// Records of one append.
 pub const APPEND_RECORDS_MAX: usize = 65_536;
 /// Bytes of a lane's or topic's name.

@@ -42,3 +42,5 @@ pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Distinct values of one metric label; further ones share the value `other`.
 pub const LABEL_VALUES_MAX: usize = 1000;
+/// Bytes of one append to the event log, its progress included. The settings are checked against it here; the log enforces it.
+pub const LOG_APPEND_BYTES_MAX: usize = 32 * 1024 * 1024;

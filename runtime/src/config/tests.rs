@@ -196,6 +196,9 @@ fn values_must_go_together() {
         ("ingress.broker-share", "1", "ingress.broker-share"),
         ("ingress.batch-limit", "1KiB", "ingress.batch-limit"),
         ("log.segment-size", "1MiB", "log.segment-size"),
+        // A quarter of a segment must take a full batch and what a dead letter adds to it.
+        ("log.segment-size", "19MiB", "log.segment-size"),
+        ("ingress.batch-limit", "15361KiB", "log.segment-size"),
         ("log.retention-size", "64MiB", "log.retention-size"),
         ("log.queue-size", "1MiB", "log.queue-size"),
         ("dispatch.body-budget", "1MiB", "dispatch.body-budget"),
@@ -212,6 +215,12 @@ fn values_must_go_together() {
         let [ConfigError::Conflict { key: found_key, .. }] = &found.0[..] else { panic!("{key}: {found}") };
         assert_eq!(found_key, blamed, "{key}: {found}");
     }
+    load(None, [], [flag("log.segment-size", "20MiB")]).unwrap();
+    // However large the segments are, the log has a limit of its own.
+    let segments = flag("log.segment-size", "1GiB");
+    load(None, [], [segments.clone(), flag("ingress.batch-limit", "31MiB")]).unwrap();
+    let found = load(None, [], [segments, flag("ingress.batch-limit", "32MiB")]).unwrap_err().to_string();
+    assert!(found.contains("`ingress.batch-limit`") && found.contains("at most 31MiB"), "{found}");
     let flags = [flag("listen.ingress", "127.0.0.1:0"), flag("listen.admin", "127.0.0.1:0")];
     load(None, [], flags).unwrap();
     let flags = [flag("listen.ingress", "0.0.0.0:8080"), flag("admin.token", "hunter2")];

@@ -1,7 +1,11 @@
 //! Bounds of single settings and rules between them.
 
-use super::{Config, HumanDuration, TlsFiles};
+use super::{ByteSize, Config, HumanDuration, TlsFiles};
+use crate::limits::LOG_APPEND_BYTES_MAX;
 use crate::telemetry;
+
+/// Bytes that a record may take beside the bodies it was accepted with: attributes, and what was noted on the way.
+const RECORD_MARGIN_BYTES: u64 = 1024 * 1024;
 
 /// Every rule that is broken: the key to change and what would be right.
 pub(super) fn conflicts(config: &Config) -> Vec<(String, String)> {
@@ -80,12 +84,7 @@ impl Found {
             let problem = format!("it is {value}; it must be at least ingress.batch-limit ({batch})");
             self.unless(value >= batch, key, problem);
         }
-        // A batch is one frame of one segment.
-        self.unless(
-            log.segment_size.bytes() / 2 >= batch.bytes(),
-            "log.segment-size",
-            format!("it is {}; it must be at least twice ingress.batch-limit ({batch})", log.segment_size),
-        );
+        self.appends(log.segment_size, batch);
         self.unless(
             log.retention_size.bytes() / 2 >= log.segment_size.bytes(),
             "log.retention-size",
@@ -104,6 +103,29 @@ impl Found {
                 format!("{share} % of ingress.in-flight ({}) is less than ingress.batch-limit ({batch}), so no full batch could ever come in", ingress.in_flight),
             );
         }
+    }
+
+    /// What was accepted must fit into one append of the log again: alone, as a retry or as a dead letter. Otherwise its end
+    /// could never be stored. The log takes a quarter of a segment at once.
+    fn appends(&mut self, segment: ByteSize, batch: ByteSize) {
+        let needed = batch.bytes().saturating_add(RECORD_MARGIN_BYTES);
+        self.unless(
+            needed <= LOG_APPEND_BYTES_MAX as u64,
+            "ingress.batch-limit",
+            format!(
+                "it is {batch}; it must be at most {}, so that a dead letter of that size fits into one append",
+                ByteSize::from_bytes(LOG_APPEND_BYTES_MAX as u64 - RECORD_MARGIN_BYTES)
+            ),
+        );
+        self.unless(
+            segment.bytes() / 4 >= needed,
+            "log.segment-size",
+            format!(
+                "it is {segment}; it must be at least {}: four times ingress.batch-limit ({batch}) and {}",
+                ByteSize::from_bytes(needed.saturating_mul(4)),
+                ByteSize::from_bytes(RECORD_MARGIN_BYTES)
+            ),
+        );
     }
 
     fn listeners(&mut self, config: &Config) {
