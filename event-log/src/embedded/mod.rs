@@ -75,7 +75,9 @@
 //! 2. If the log was not closed cleanly, the last batch of the last segment is cut off unless it is whole, with everything behind
 //!    it: it goes to `quarantine/`, and the cut is durable before anything else is written. Everything else that is bad is
 //!    corruption: counted, reported, never served.
-//! 3. The state beside records is read from the newest whole checkpoint and all batches behind it.
+//! 3. The state beside records is read from the newest whole checkpoint and all batches behind it. Behind a batch that is lost
+//!    there, in part or whole (its sequence number is missing, or it is not whole), heads no longer move: it may have held
+//!    rows of what later heads have passed. Rows and bounds go on.
 //! 4. Runs become the map from offsets to segments. Where two segments hold the same offset the later one counts (a retirement
 //!    may have been interrupted); what lies before a partition's start, or in an unknown topic, does not.
 //! 5. The mark `closed` is removed, and a new segment starts. Its number is the *epoch*: it grows with every start. Segments

@@ -271,9 +271,7 @@ fn replay_segment(found: &mut Found, from: u64, state: &mut State) -> std::io::R
         note_bad(found);
     }
     for batch in found.scan.batches.iter().filter(|batch| batch.at >= from) {
-        if batch.is(flags::CHECKPOINT) {
-            state.reset();
-        }
+        state.enter(batch);
         scan::frames(&mut window, found.seed, batch, |_, kind, body| state.apply(kind, body))?;
     }
     Ok(found.damage.is_empty())

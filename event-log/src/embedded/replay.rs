@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::format::{self, Cursor, Kind};
+use super::format::{self, Cursor, Kind, flags};
 use super::index::Home;
+use super::scan::FoundBatch;
 use super::{progress, topics};
 use crate::{Progress, TopicSpec};
 
@@ -25,12 +26,25 @@ pub(super) struct State {
     names: progress::Names,
     /// Records met on the way.
     pub(super) records: u64,
+    /// Of the last batch that was met; 0 before the first.
+    sequence: u64,
+    /// A batch that said something new is lost, in part or whole. It may have held rows of what the heads in later ones have
+    /// passed, so heads stay where they are: what is behind them is offered again, and rows that went further still count.
+    doubtful: bool,
 }
 
 impl State {
-    /// A checkpoint follows: what was known no longer counts.
-    pub(super) fn reset(&mut self) {
-        *self = Self { records: self.records, ..Self::default() };
+    /// The frames of `batch` follow. At a whole checkpoint what was known before no longer counts.
+    pub(super) fn enter(&mut self, batch: &FoundBatch) {
+        let sequence = batch.header.sequence;
+        if batch.is(flags::CHECKPOINT) {
+            *self = Self { records: self.records, ..Self::default() };
+        } else {
+            // Checkpoints and footers only repeat what batches before them said.
+            let told = batch.whole || batch.header.flags != 0;
+            self.doubtful |= !told || sequence != self.sequence + 1;
+        }
+        self.sequence = sequence;
     }
 
     /// Takes a valid frame in. What a later format adds is not known here and passed.
@@ -49,8 +63,9 @@ impl State {
                 self.records += 1;
             }
             Kind::Progress => {
-                let (home, changes) = progress::decode(body, &mut self.names)?;
-                progress::apply(&mut self.partitions.entry(home).or_default().progress, changes);
+                let (home, (head, rows)) = progress::decode(body, &mut self.names)?;
+                let head = head.filter(|_| !self.doubtful);
+                progress::apply(&mut self.partitions.entry(home).or_default().progress, (head, rows));
             }
             Kind::Topic => {
                 let (id, spec) = topics::decode(body)?;

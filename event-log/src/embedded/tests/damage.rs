@@ -265,6 +265,67 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     assert!(core.shared.counters.snapshot().corrupt > 0);
 }
 
+/// Saves a head and the row of one lane.
+fn save(core: &mut Core, head: u64, lane: &str, low: Option<u64>, state: &'static str) {
+    let mut update = progress("t", 0, core.shared.epoch, head);
+    update.lanes.push((lane.into(), Some(row(low, state))));
+    commit(core, settle(update), NOW).unwrap();
+}
+
+/// The head, and the state of the lane that owed something before the damage.
+fn head_and_owed(core: &Core) -> (u64, String) {
+    let topics = core.shared.topics.load();
+    let view = topics[&name("t")].partitions[0].view();
+    (view.progress.head, String::from_utf8(view.progress.lanes["slow"].state.to_vec()).unwrap())
+}
+
+#[test]
+fn no_head_passes_what_a_damaged_row_still_owed() {
+    let disk = SimulatedDisk::new(1);
+    let mut core = start(&disk);
+    ensure(&mut core, "t", 1);
+    save(&mut core, 10, "slow", None, "nothing");
+    drop(core);
+    // The checkpoint of this start knows the head 10.
+    let mut core = start(&disk);
+    save(&mut core, 20, "slow", Some(15), "owes 15");
+    save(&mut core, 30, "other", Some(29), "owes 29");
+    drop(core);
+    let segment = disk.names("segments").pop().unwrap();
+    let original = disk.content(&segment);
+    assert_eq!(head_and_owed(&start(&disk)), (30, "owes 15".to_owned()), "nothing is damaged yet");
+    disk.delete(disk.names("segments").last().unwrap());
+    let owed = original.windows(7).position(|bytes| bytes == b"owes 15").unwrap();
+    let batch = owed / 512 * 512;
+    // Every bit of the batch; at last all of it.
+    for bit in (batch * 8..(owed + 7) * 8).map(Some).chain([None]) {
+        disk.put(&segment, original.clone());
+        disk.damage(&segment, |bytes| match bit {
+            Some(bit) => bytes[bit / 8] ^= 1 << (bit % 8),
+            None => bytes[batch..batch + 512].fill(0),
+        });
+        let core = start(&disk);
+        let found = head_and_owed(&core);
+        assert_eq!(found, (10, "nothing".to_owned()), "bit {bit:?}");
+        let topics = core.shared.topics.load();
+        let rows = topics[&name("t")].partitions[0].view().progress.lanes.clone();
+        assert_eq!(rows["other"].low, Some(29), "intact rows count");
+        assert!(noticed(&core) > 0);
+        // The head moves again with the next save.
+        drop(core);
+        let mut core = start(&disk);
+        assert_eq!(head_and_owed(&core), found, "said again by the checkpoint of the start before");
+        save(&mut core, 40, "other", None, "");
+        drop(core);
+        let core = start(&disk);
+        assert_eq!(head_and_owed(&core).0, 40);
+        drop(core);
+        for later in disk.names("segments").into_iter().filter(|name| *name > segment) {
+            disk.delete(&later);
+        }
+    }
+}
+
 #[test]
 fn a_lost_segment_is_a_gap_in_which_every_offset_is_named() {
     let disk = SimulatedDisk::new(1);
