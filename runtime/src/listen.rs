@@ -34,8 +34,8 @@ use crate::config::{Ingress, TlsFiles};
 use crate::drain::Drain;
 use crate::limits::{
     ACCEPT_BACKLOG, ACCEPT_PAUSE, CERTIFICATE_CHECK_INTERVAL, CONNECTION_CHECK_INTERVAL_MAX,
-    HEADER_BYTES_MAX, HEADER_COUNT_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERROR_RESETS_MAX,
-    HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
+    HEADER_BYTES_MAX, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERROR_RESETS_MAX, HTTP2_PENDING_RESETS_MAX,
+    HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
 };
 use tls::ServerTls;
 use watch::{Times, Watch};
@@ -306,7 +306,7 @@ fn protocols() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The watch keeps the times: hyper's own timer counts an idle connection as one that is slow with its head, and is
     // made anew for every request.
-    builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX).max_headers(HEADER_COUNT_MAX);
+    builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX);
     builder
         .http2()
         .max_concurrent_streams(HTTP2_STREAMS_MAX)

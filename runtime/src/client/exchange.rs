@@ -20,9 +20,7 @@ use tokio::time::Instant;
 use super::connect::Opened;
 use super::{CallError, Target};
 use crate::body::{Collector, TooLarge};
-use crate::limits::{
-    ERROR_RESPONSE_BYTES_MAX, HTTP2_PING_INTERVAL, RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADER_COUNT_MAX,
-};
+use crate::limits::{ERROR_RESPONSE_BYTES_MAX, HTTP2_PING_INTERVAL, RESPONSE_HEADER_BYTES_MAX};
 use crate::stream::Stream;
 
 pub(super) type Outgoing = Request<Full<Bytes>>;
@@ -55,7 +53,6 @@ impl Connection {
         if !opened.is_http2 {
             let (sender, driver) = http1::Builder::new()
                 .max_header_size(RESPONSE_HEADER_BYTES_MAX)
-                .max_headers(RESPONSE_HEADER_COUNT_MAX)
                 .handshake(io)
                 .await
                 .map_err(|error| failed(&error))?;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::drain::{DrainTrigger, drain};
+use crate::limits::HEADER_COUNT_MAX;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
