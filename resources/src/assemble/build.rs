@@ -27,7 +27,8 @@ pub(super) fn build(
     defaults: &Defaults,
     problems: Vec<Problem>,
 ) -> Arc<Snapshot> {
-    let world = World::of(documents);
+    let mut world = World::of(documents);
+    world.note_broken(&problems);
     let mut builder = Builder { roads: dead_letter_roads(&world), world, defaults, problems };
     let (mut brokers, mut triggers) = (BTreeMap::new(), BTreeMap::new());
     for document in documents {
@@ -75,6 +76,13 @@ fn dead_letter_roads(world: &World<'_>) -> Roads {
     roads
 }
 
+/// Where something stands.
+struct Place<'a> {
+    document: &'a Document,
+    line: u64,
+    field: &'a str,
+}
+
 struct Builder<'a> {
     world: World<'a>,
     defaults: &'a Defaults,
@@ -112,22 +120,22 @@ impl<'a> Builder<'a> {
     fn trigger(&mut self, document: &Document, spec: &TriggerSpec) -> Trigger {
         let delivery = self.world.delivery(spec);
         let mut readiness = Readiness::Ready;
-        if !self.world.broker_names.contains(&spec.broker) {
-            let message = format!("there is no Broker {}; add it, or correct spec.broker", spec.broker);
-            let at = (spec.broker_line, "spec.broker");
-            self.wait(&mut readiness, document, at, ("BrokerNotFound", message));
+        if let Err(message) = self.world.find_broker(&spec.broker, "correct spec.broker") {
+            let at = Place { document, line: spec.broker_line, field: "spec.broker" };
+            self.wait(&mut readiness, document, &at, ("BrokerNotFound", message));
         }
-        let subscriber = resolve(&spec.subscriber, &self.world.broker_names).unwrap_or_else(|why| {
-            let at = (spec.subscriber.line, spec.subscriber.field.as_str());
-            self.wait(&mut readiness, document, at, (why.reason, why.message));
+        let subscriber = resolve(&spec.subscriber, &self.world).unwrap_or_else(|why| {
+            let at = Place { document, line: spec.subscriber.line, field: &spec.subscriber.field };
+            self.wait(&mut readiness, document, &at, (why.reason, why.message));
             None
         });
         let dead_letter_sink = delivery.dead_letter_sink.as_ref().and_then(|target| {
-            resolve(target, &self.world.broker_names).unwrap_or_else(|why| {
-                let own = spec.dead_letter_sink().is_some();
-                let line = if own { target.line } else { document.line };
+            resolve(target, &self.world).unwrap_or_else(|why| {
+                let inherited = || self.world.sink_document(spec).unwrap_or(document);
+                let from = if spec.dead_letter_sink().is_some() { document } else { inherited() };
+                let at = Place { document: from, line: target.line, field: &target.field };
                 let message = format!("the dead letter sink does not resolve: {}", why.message);
-                self.wait(&mut readiness, document, (line, &target.field), (why.reason, message));
+                self.wait(&mut readiness, document, &at, (why.reason, message));
                 None
             })
         });
@@ -153,12 +161,18 @@ impl<'a> Builder<'a> {
     fn wait(
         &mut self,
         readiness: &mut Readiness,
-        document: &Document,
-        (line, field): (u64, &str),
+        trigger: &Document,
+        at: &Place<'_>,
         (reason, message): (&'static str, String),
     ) {
-        let told = format!("{message}; the trigger is not ready, its events wait");
-        self.problems.push(problem(Severity::Warning, "PEL-1310", document, line, field, told));
+        // What stands in another document says of whom it speaks.
+        let is_own = std::ptr::eq(at.document, trigger);
+        let who = if is_own { "the trigger".to_owned() } else { format!("Trigger {}", trigger.name) };
+        let told = format!("{message}; {who} is not ready, its events wait");
+        self.problems.push(Problem {
+            resource: Some((trigger.kind, trigger.name.clone())),
+            ..problem(Severity::Warning, "PEL-1310", at.document, at.line, at.field, told)
+        });
         if readiness.is_ready() {
             *readiness = Readiness::not_ready(reason, message);
         }

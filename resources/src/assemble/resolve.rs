@@ -1,10 +1,8 @@
 //! Whom a destination names.
 
-use std::collections::BTreeSet;
-
+use super::world::World;
 use crate::delivery::Destination;
 use crate::documents::delivery::{Reference, Target};
-use crate::name::NamespacedName;
 use crate::url;
 
 /// Why a destination does not resolve (yet): a word and a sentence.
@@ -14,10 +12,7 @@ pub(super) struct Unresolved {
 }
 
 /// Resolves a destination among the brokers of this store.
-pub(super) fn resolve(
-    target: &Target,
-    brokers: &BTreeSet<&NamespacedName>,
-) -> Result<Option<Destination>, Unresolved> {
+pub(super) fn resolve(target: &Target, world: &World<'_>) -> Result<Option<Destination>, Unresolved> {
     let Some(reference) = &target.reference else {
         return Ok(target.uri.clone().map(Destination::Uri));
     };
@@ -27,7 +22,7 @@ pub(super) fn resolve(
         None => None,
     };
     if reference.is_broker() {
-        return broker(reference, brokers);
+        return broker(reference, world);
     }
     match (reference.api_version.as_str(), reference.kind.as_str()) {
         ("v1", "Service") => {
@@ -40,29 +35,24 @@ pub(super) fn resolve(
         ("serving.knative.dev/v1", "Service") => Err(Unresolved {
             reason: "ServingNotServed",
             message: format!(
-                "{} names the Knative Service {}; this version of Pelton does not run Services; write its address as \
-                 uri",
-                target.field, reference.name
+                "this version of Pelton does not run Knative Services such as {}; write its address as uri",
+                reference.name
             ),
         }),
         (api_version, kind) => Err(Unresolved {
             reason: "KindNotServed",
             message: format!(
-                "{} names {kind} ({api_version}) {}; Pelton resolves Broker (eventing.knative.dev/v1) and Service (v1); \
-                 write its address as uri",
-                target.field, reference.name
+                "Pelton resolves Broker (eventing.knative.dev/v1) and Service (v1), not {kind} ({api_version}) {}; write \
+                 its address as uri",
+                reference.name
             ),
         }),
     }
 }
 
-fn broker(
-    reference: &Reference,
-    brokers: &BTreeSet<&NamespacedName>,
-) -> Result<Option<Destination>, Unresolved> {
-    if brokers.contains(&reference.name) {
-        return Ok(Some(Destination::Broker(reference.name.clone())));
+fn broker(reference: &Reference, world: &World<'_>) -> Result<Option<Destination>, Unresolved> {
+    match world.find_broker(&reference.name, "correct the ref") {
+        Ok(()) => Ok(Some(Destination::Broker(reference.name.clone()))),
+        Err(message) => Err(Unresolved { reason: "DestinationNotFound", message }),
     }
-    let message = format!("there is no Broker {}; add it, or correct the ref", reference.name);
-    Err(Unresolved { reason: "DestinationNotFound", message })
 }

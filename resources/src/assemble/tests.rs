@@ -389,3 +389,38 @@ fn check_tells_what_the_folder_would() {
         ["t.yaml:7: spec.subscriber: names nobody; write a uri (uri: http://host/path) or a ref"]
     );
 }
+
+#[test]
+fn check_goes_through_each_file_from_its_first_line_on() {
+    let wrong = |name: &str| trigger(name, "b", &format!("{TO_SINK}\n  colour: red"));
+    // What is told of triggers without a broker is found after what is wrong in single documents.
+    let text = trigger("a", "gone", TO_SINK) + &wrong("c") + &trigger("d", "gone", TO_SINK);
+    let problems = check(&[("z.yaml".into(), text), ("a.yaml".into(), wrong("e"))]);
+    let places: Vec<_> = problems.iter().map(|problem| problem.place.as_str()).collect();
+    assert_eq!(places, ["z.yaml:6", "z.yaml:16", "z.yaml:23", "a.yaml:8"]);
+}
+
+#[test]
+fn a_broker_with_errors_is_not_called_missing() {
+    let snapshot = one(&(broker("b", "spec: {colour: red}") + &trigger("t", "b", TO_SINK)));
+    assert_eq!(
+        told(&snapshot)[1],
+        "PEL-1310 f.yaml:11: spec.broker: Broker default/b is not in force because of its own errors; the trigger is not \
+         ready, its events wait"
+    );
+    assert_eq!(reason(&snapshot.triggers[&name("t")]), "BrokerNotFound");
+}
+
+#[test]
+fn a_sink_of_the_broker_that_does_not_resolve_is_told_at_the_broker() {
+    let sink = format!("spec:\n  delivery:\n    deadLetterSink: {{ref: {}}}", broker_ref("gone"));
+    let snapshot = one(&(broker("b", &sink) + &trigger("t", "b", TO_SINK)));
+    assert_eq!(
+        told(&snapshot),
+        [
+            "PEL-1310 f.yaml:6: spec.delivery.deadLetterSink: the dead letter sink does not resolve: there is no Broker \
+          default/gone; add it, or correct the ref; Trigger default/t is not ready, its events wait"
+        ]
+    );
+    assert_eq!(snapshot.problems[0].resource, Some((Kind::Trigger, name("t"))));
+}

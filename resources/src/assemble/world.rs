@@ -8,15 +8,18 @@ use crate::documents::config::{BROKER_DEFAULTS, BrokerDefault, BrokerDefaults, C
 use crate::documents::delivery::{DeliverySpec, Target};
 use crate::documents::trigger::TriggerSpec;
 use crate::documents::{Content, Document};
-use crate::name::NamespacedName;
+use crate::name::{Kind, NamespacedName};
+use crate::snapshot::{Problem, Severity};
 
 /// What documents look up in others.
 pub(super) struct World<'a> {
     pub(super) brokers: BTreeMap<&'a NamespacedName, &'a BrokerSpec>,
-    pub(super) broker_names: BTreeSet<&'a NamespacedName>,
+    broker_documents: BTreeMap<&'a NamespacedName, &'a Document>,
+    /// Brokers whose documents are there, and not in force because of their errors.
+    broken: BTreeSet<NamespacedName>,
     pub(super) triggers: Vec<&'a TriggerSpec>,
     pub(super) configs: BTreeMap<&'a NamespacedName, &'a ConfigSpec>,
-    broker_defaults: Option<&'a BrokerDefaults>,
+    broker_defaults: Option<(&'a Document, &'a BrokerDefaults)>,
     /// ConfigMaps that some broker refers to.
     pub(super) referred: BTreeSet<&'a NamespacedName>,
 }
@@ -25,7 +28,8 @@ impl<'a> World<'a> {
     pub(super) fn of(documents: &'a [Arc<Document>]) -> Self {
         let mut world = Self {
             brokers: BTreeMap::new(),
-            broker_names: BTreeSet::new(),
+            broker_documents: BTreeMap::new(),
+            broken: BTreeSet::new(),
             triggers: Vec::new(),
             configs: BTreeMap::new(),
             broker_defaults: None,
@@ -35,17 +39,19 @@ impl<'a> World<'a> {
             match &document.content {
                 Content::Broker(spec) => {
                     world.brokers.insert(&document.name, spec);
-                    world.broker_names.insert(&document.name);
+                    world.broker_documents.insert(&document.name, document);
                 }
                 Content::Trigger(spec) => world.triggers.push(spec),
                 Content::ConfigMap(config) => {
+                    if (document.name.namespace(), document.name.name()) == BROKER_DEFAULTS {
+                        world.broker_defaults =
+                            config.defaults.as_ref().map(|defaults| (&**document, defaults));
+                    }
                     world.configs.insert(&document.name, config);
                 }
                 Content::Secret => {}
             }
         }
-        let defaults_name = NamespacedName::new(BROKER_DEFAULTS.0, BROKER_DEFAULTS.1);
-        world.broker_defaults = world.configs.get(&defaults_name).and_then(|config| config.defaults.as_ref());
         world.referred = world
             .brokers
             .iter()
@@ -55,9 +61,44 @@ impl<'a> World<'a> {
         world
     }
 
+    /// The brokers that `problems` tell to be broken are not called missing.
+    pub(super) fn note_broken(&mut self, problems: &[Problem]) {
+        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let of_broker = |problem: &Problem| match &problem.resource {
+            Some((Kind::Broker, name)) => Some(name.clone()),
+            _ => None,
+        };
+        self.broken = errors.filter_map(of_broker).collect();
+    }
+
+    /// Whether a broker is in force.
+    ///
+    /// # Errors
+    /// What is wrong if not; `correct` says what else could be.
+    pub(super) fn find_broker(&self, name: &NamespacedName, correct: &str) -> Result<(), String> {
+        if self.broker_documents.contains_key(name) {
+            return Ok(());
+        }
+        Err(if self.broken.contains(name) {
+            format!("Broker {name} is not in force because of its own errors")
+        } else {
+            format!("there is no Broker {name}; add it, or {correct}")
+        })
+    }
+
+    /// The document whose dead letter sink a trigger without one of its own gets.
+    pub(super) fn sink_document(&self, trigger: &TriggerSpec) -> Option<&'a Document> {
+        match self.brokers.get(&trigger.broker) {
+            Some(spec) if spec.delivery.dead_letter_sink.is_some() => {
+                self.broker_documents.get(&trigger.broker).copied()
+            }
+            _ => self.broker_defaults.map(|(document, _)| document),
+        }
+    }
+
     /// What `config-br-defaults` says for a namespace: the namespace's own default, then that of the cluster.
     fn default_levels(&self, namespace: &str) -> impl Iterator<Item = &'a BrokerDefault> {
-        let defaults = self.broker_defaults;
+        let defaults = self.broker_defaults.map(|(_, defaults)| defaults);
         let own = defaults.and_then(|defaults| defaults.namespaces.get(namespace));
         own.into_iter().chain(defaults.and_then(|defaults| defaults.cluster.as_ref()))
     }

@@ -174,6 +174,12 @@ impl<'a> Field<'a> {
     /// A map of strings.
     pub(crate) fn text_map(&self, report: &mut Report) -> Option<BTreeMap<String, String>> {
         let before = report.problems.len();
+        let map = self.texts(report)?;
+        (!report.failed_since(before)).then_some(map)
+    }
+
+    /// The strings of a map; other values are reported.
+    pub(crate) fn texts(&self, report: &mut Report) -> Option<BTreeMap<String, String>> {
         let fields = self.fields(report)?;
         let mut map = BTreeMap::new();
         for (key, node) in fields.entries {
@@ -182,7 +188,7 @@ impl<'a> Field<'a> {
                 map.insert(key.name.clone(), text.to_owned());
             }
         }
-        (!report.failed_since(before)).then_some(map)
+        Some(map)
     }
 }
 

@@ -17,13 +17,23 @@ pub(crate) fn read(spec: &mut Fields<'_>, report: &mut Report) -> Option<(Option
     let before = report.problems.len();
     let attributes = spec.take("filter").and_then(|field| read_attributes(&field, report));
     let list = spec.take("filters");
-    let filters = list.as_ref().and_then(|field| read_list(field, 0, report)).unwrap_or_default();
+    let items = list.as_ref().and_then(|field| field.items(report)).unwrap_or_default();
+    let entries: Vec<_> = items.iter().map(|item| (item, read_one(item, 0, report))).collect();
     if report.failed_since(before) {
+        refuse_each(&entries, report);
         return None;
     }
+    let filters: Vec<_> = entries.iter().filter_map(|(_, filter)| filter.clone()).collect();
     if let (Some(field), false) = (&list, filters.is_empty()) {
         let compiled = Filter::compile_all(&filters);
-        let filter = compiled.map_err(|error| refuse(&error, field, report)).ok()?;
+        let filter = compiled.map_err(|error| {
+            refuse_each(&entries, report);
+            // The list as a whole is too much, or so it is said of one of its entries.
+            if !report.failed_since(before) {
+                refuse(&error, field, report);
+            }
+        });
+        let filter = filter.ok()?;
         warn(&filter, field, report);
         return Some((Some(single_or_all(filters)), Arc::new(filter)));
     }
@@ -107,6 +117,15 @@ const READERS: [(&str, Reader); 7] = [
     ("not", |field, depth, report| read_one(field, depth + 1, report).map(Box::new).map(Expression::Not)),
     ("cesql", |field, _, report| field.text(report).map(|text| Expression::Cesql(text.to_owned()))),
 ];
+
+/// Reports every entry that does not compile, not only the first.
+fn refuse_each(entries: &[(&Field<'_>, Option<Expression>)], report: &mut Report) {
+    for (field, expression) in entries {
+        if let Some(Err(error)) = expression.as_ref().map(Filter::compile) {
+            refuse(&error, field, report);
+        }
+    }
+}
 
 fn refuse(error: &FilterError, field: &Field<'_>, report: &mut Report) {
     let (path, message) = split(&error.to_string(), field);

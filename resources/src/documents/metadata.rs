@@ -49,7 +49,7 @@ pub(crate) fn read<'a>(document: &mut Fields<'a>, report: &mut Report) -> Option
         check_name(&namespace, report, scalar::namespace);
     }
     let annotations = fields.take("annotations");
-    let values = annotations.as_ref().and_then(|field| field.text_map(report)).unwrap_or_default();
+    let values = annotations.as_ref().and_then(|field| field.texts(report)).unwrap_or_default();
     fields.ignore(&IGNORED);
     fields.finish(report);
     Some(Annotations { field: annotations, values, taken: Vec::new() })

@@ -55,6 +55,14 @@ metadata:
 /// Text and what is said about it.
 const TRIGGERS_WITH_MISTAKES: &[(&str, &[&str])] = &[
     (
+        "  filters:\n  - cesql: \"type =\"\n  - exact: {type: a}\n  - any:\n    - cesql: \"= 1\"\n  - exakt: {type: a}\n",
+        &[
+            "PEL-1302 f.yaml:13: spec.filters[3].exakt: unknown field; did you mean \"exact\"?",
+            "PEL-1104 f.yaml:9: spec.filters[0].cesql: column 7: expected a value, found the end",
+            "PEL-1104 f.yaml:12: spec.filters[2].any[0].cesql: column 1: expected a value, found a comparison",
+        ],
+    ),
+    (
         "  filters:\n  - exakt: {type: a}\n",
         &["PEL-1302 f.yaml:9: spec.filters[0].exakt: unknown field; did you mean \"exact\"?"],
     ),
@@ -174,6 +182,15 @@ fn known_fields_that_are_not_served_are_warnings() {
 
 /// An annotation of a Trigger and what is said about it.
 const ANNOTATIONS: &[(&str, &[&str])] = &[
+    (
+        "delivery.pelton.dev/paused: true\n    delivery.pelton.dev/order: keyd",
+        &[
+            "PEL-1303 f.yaml:6: metadata.annotations[\"delivery.pelton.dev/paused\"]: is a boolean; write it in quotes: \
+                 \"true\"",
+            "PEL-1303 f.yaml:7: metadata.annotations[\"delivery.pelton.dev/order\"]: \"keyd\" is not one of unordered, \
+                 ordered, keyed; did you mean \"keyed\"?",
+        ],
+    ),
     ("delivery.pelton.dev/order: keyed", &[]),
     (
         "knative.dev/dependency: '{}'",
