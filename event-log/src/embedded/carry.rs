@@ -2,6 +2,7 @@
 //! file goes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 use pelton_event::Timestamp;
@@ -28,6 +29,14 @@ pub(super) struct Carry {
     moved: Vec<(Arc<Partition>, Piece)>,
 }
 
+/// What one step carries.
+#[derive(Debug, Default)]
+struct Load {
+    batch: BatchBuffer,
+    /// Each record of the batch: whose it is, its position there, and its size.
+    placed: Vec<(Arc<Partition>, RecordPlace, u32, u32)>,
+}
+
 impl Carry {
     /// Starts to retire a segment.
     pub(super) fn start(core: &mut Core, number: u64) -> Option<Self> {
@@ -50,46 +59,68 @@ impl Core {
             self.retire(carry).map_err(Failure::Fatal)?;
             return Ok(true);
         }
+        let mut load = Load::default();
+        load.batch.clear();
+        if let Err(error) = self.collect(&mut carry, &mut load) {
+            self.keep_unreadable(&carry.from, &error);
+            return Ok(true);
+        }
         // On a full disk it is given up, so that segments that need no carrying can go first. What was written is a second
         // copy that nobody looks at.
-        self.carry_step(&mut carry, now)?;
+        self.put(&mut carry, load, now)?;
         self.carry = Some(carry);
         Ok(true)
     }
 
-    fn carry_step(&mut self, carry: &mut Carry, now: Timestamp) -> Result<(), Failure> {
-        let mut batch = BatchBuffer::default();
-        batch.clear();
-        let mut placed = Vec::new();
-        let mut todo = carry.todo.clone();
-        while batch.disk_bytes() < self.settings.carry_bytes as u64 {
-            let Some((partition, piece)) = todo.pop_front() else { break };
-            let rest = self.collect(&carry.from, &partition, &piece, &mut batch, &mut placed)?;
-            if let Some(rest) = rest {
-                todo.push_front((partition, rest));
+    /// Reads what the next step carries.
+    fn collect(&self, carry: &mut Carry, load: &mut Load) -> io::Result<()> {
+        while load.batch.disk_bytes() < self.settings.carry_bytes as u64 {
+            let Some((partition, piece)) = carry.todo.pop_front() else { break };
+            if let Some(rest) = self.collect_piece(&carry.from, &partition, &piece, load)? {
+                carry.todo.push_front((partition, rest));
             }
         }
-        if !batch.is_empty() {
-            let (segment, base) = self.write(&mut batch, 0, Room::Normal, now)?;
-            Counters::add(&self.shared.counters.carried_records, placed.len() as u64);
-            for (partition, place, at, size) in placed {
-                segment.with_index(|index| index.add(&place, base as u32 + at, size));
-                note_moved(&mut carry.moved, partition, &place, segment.number, u64::from(size));
-            }
-        }
-        carry.todo = todo;
         Ok(())
     }
 
+    fn put(&mut self, carry: &mut Carry, mut load: Load, now: Timestamp) -> Result<(), Failure> {
+        if load.batch.is_empty() {
+            return Ok(());
+        }
+        let (segment, base) = self.write(&mut load.batch, 0, Room::Normal, now)?;
+        Counters::add(&self.shared.counters.carried_records, load.placed.len() as u64);
+        for (partition, place, at, size) in load.placed {
+            segment.with_index(|index| index.add(&place, base as u32 + at, size));
+            note_moved(&mut carry.moved, partition, &place, segment.number, u64::from(size));
+        }
+        Ok(())
+    }
+
+    /// A segment that cannot be read is not carried forward, so that what another try may read is not given up; what was
+    /// written already is a second copy that nobody looks at. It stays until nothing in it is kept any more.
+    fn keep_unreadable(&self, segment: &Segment, error: &io::Error) {
+        segment.file.set_unreadable();
+        self.shared.unreadable(segment);
+        self.shared.notice(format!(
+            "segment {} stays on the disk as long as anything in it is kept: it cannot be carried forward ({error})",
+            segment.number
+        ));
+    }
+
+    /// Whether a segment holds records that are kept.
+    pub(super) fn is_kept(&self, number: u64) -> bool {
+        let mut partitions = self.topics.values().flat_map(|topic| &topic.partitions);
+        partitions.any(|partition| partition.view().runs.iter().any(|piece| piece.segment == number))
+    }
+
     /// Puts the records of a piece into the batch until that is large enough; answers what is left of it.
-    fn collect(
+    fn collect_piece(
         &self,
         from: &Arc<Segment>,
         partition: &Arc<Partition>,
         piece: &Piece,
-        batch: &mut BatchBuffer,
-        placed: &mut Vec<(Arc<Partition>, RecordPlace, u32, u32)>,
-    ) -> Result<Option<Piece>, Failure> {
+        load: &mut Load,
+    ) -> io::Result<Option<Piece>> {
         let start = partition.view().start;
         if piece.last < start {
             return Ok(None);
@@ -98,14 +129,14 @@ impl Core {
         let stretch =
             Stretch { home: partition.home, from: first, to: piece.last, bytes: self.settings.carry_bytes };
         let reached = read::stretch(&self.shared, from, stretch, |place, payload| {
-            let at = batch.record(*place, payload);
-            placed.push((Arc::clone(partition), *place, at, (payload.len() + RECORD_OVERHEAD) as u32));
+            let at = load.batch.record(*place, payload);
+            let size = (payload.len() + RECORD_OVERHEAD) as u32;
+            load.placed.push((Arc::clone(partition), *place, at, size));
             true
-        });
-        let reached = reached.map_err(|error| {
-            let why = format!("reading log segment {} to carry it forward failed: {error}", from.number);
-            Failure::Fatal(Fatal(why.into()))
         })?;
+        if from.file.is_unreadable() {
+            return Err(io::Error::other("the disk cannot read all of it"));
+        }
         Ok((reached <= piece.last).then(|| piece.part(reached, piece.last)))
     }
 

@@ -16,6 +16,7 @@ use super::disk::{self, Disk, DiskFile};
 use super::format::{self, BLOCK, BatchBuffer, FORMAT, Kind, Seed, SegmentHeader, flags};
 use super::index::SegmentIndex;
 use super::segment::{self, Segment};
+use super::segment_file::SegmentFile;
 use super::shared::Shared;
 use super::stats::Counters;
 use super::topics::Topic;
@@ -138,7 +139,10 @@ pub(super) fn prepare_segment(
     let name = segment::file_name(number);
     let file = disk.create(&name)?;
     match initialise(&*file, log_id, number, bytes).and_then(|()| disk.sync_folder(segment::FOLDER)) {
-        Ok(()) => Ok(Arc::new(Segment::indexed(number, seed, file, SegmentIndex::default()))),
+        Ok(()) => {
+            let file = Arc::new(SegmentFile::new(file));
+            Ok(Arc::new(Segment::indexed(number, seed, file, SegmentIndex::default())))
+        }
         Err(error) => {
             // Give the space back at once; if this fails too, the empty file goes when the log is next opened.
             let _ = disk.remove(&name);

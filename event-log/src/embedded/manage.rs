@@ -7,6 +7,7 @@ use pelton_event::Timestamp;
 
 use super::carry::Carry;
 use super::core::{Core, Failure, Fatal, Room};
+use super::disk::DiskFile;
 use super::format::{BatchBuffer, Kind, flags};
 use super::partition::{Partition, View};
 use super::retain::{self, Candidate, Sealed, Trim};
@@ -221,6 +222,10 @@ impl Core {
             number: *number,
             size: sealed.size,
             live: sealed.live,
+        });
+        // One that cannot be read waits until there is nothing to carry.
+        let sealed = sealed.filter(|segment| {
+            !self.sealed[&segment.number].segment.file.is_unreadable() || !self.is_kept(segment.number)
         });
         let Some(number) = retain::to_retire(sealed) else { return Ok(false) };
         self.carry = Carry::start(self, number);

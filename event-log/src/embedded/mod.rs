@@ -87,14 +87,15 @@
 //!
 //! Recent records are in memory (`View::tail`), bounded over all partitions; older ones are read in stretches, each frame
 //! verified, each record copied out so that it does not hold the stretch. An offset between start and end that cannot be found
-//! is answered as undecodable.
+//! is answered as undecodable. Pages of a segment that the disk cannot read are damage like any other (`segment_file`); only at
+//! the end of a log that was not closed they refuse the opening, since nobody could tell what was torn there.
 //!
 //! # Letting go
 //!
 //! A partition's start moves (a durable bounds frame) when records are old enough and settled, when the account needs room, or
 //! when its topic is deleted. A segment of which less than half is still kept is retired: what is kept is written again as records with
 //! their old offsets, then readers are sent there, then the file goes. The newest complete segment stays: it has the checkpoint
-//! before the last.
+//! before the last. A segment that cannot be read stays until nothing in it is kept.
 
 mod carry;
 mod closing;
@@ -118,6 +119,7 @@ mod retain;
 mod runs;
 mod scan;
 mod segment;
+mod segment_file;
 mod shared;
 mod stats;
 mod topics;

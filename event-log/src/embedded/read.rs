@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pelton_event::Record;
 
+use super::disk::DiskFile;
 use super::format::RecordPlace;
 use super::index::Home;
 use super::partition::{Partition, View, lock};
@@ -166,6 +167,7 @@ pub(super) fn stretch(
     for (at, length) in together(&extents) {
         let mut buffer = vec![0; length];
         let read = segment.file.read_at(&mut buffer, at)?;
+        shared.unreadable(segment);
         let damage =
             visit_records(&buffer[..read], at, segment.seed, segment.number, home, |place, payload| {
                 // Other runs of the partition may lie between: what was appended between what was carried forward.

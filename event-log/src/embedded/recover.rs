@@ -1,6 +1,7 @@
 //! Opening a log: what was left on the disk, after a clean stop or after a crash.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 
 use pelton_event::Timestamp;
@@ -16,6 +17,7 @@ use super::replay::State;
 use super::runs::Piece;
 use super::scan::{self, FoundBatch, Scan, Window};
 use super::segment::{self, Footer, Segment};
+use super::segment_file::{SegmentFile, Unreadable};
 use super::shared::{Shared, io_error};
 use super::stats::Counters;
 use super::topics::{Account, Topic, Topics};
@@ -26,18 +28,20 @@ use crate::{Epoch, LogError, TopicName};
 struct Found {
     number: u64,
     seed: Seed,
-    file: Arc<dyn DiskFile>,
+    file: Arc<SegmentFile>,
     /// `None`: no valid footer; then `scan` says what is there.
     footer: Option<Footer>,
     scan: Scan,
     damage: Vec<(u64, &'static str)>,
     quarantined: bool,
+    /// The disk cannot read all of it.
+    unreadable: Option<io::Error>,
 }
 
 impl Found {
-    /// Whether anything was ever written to it.
+    /// Whether anything was ever written to it, or may have been.
     fn is_used(&self) -> bool {
-        self.footer.is_some() || !self.scan.batches.is_empty()
+        self.footer.is_some() || !self.scan.batches.is_empty() || self.unreadable.is_some()
     }
 
     fn last_sequence(&self) -> u64 {
@@ -47,6 +51,14 @@ impl Found {
 
     fn note(&mut self, at: u64, what: &'static str) {
         self.damage.push((at, what));
+    }
+
+    /// Notes what the reads since the last call could not read.
+    fn note_unreadable(&mut self) {
+        for Unreadable { at, error } in self.file.take_unreadable() {
+            self.note(at, "the disk cannot read it");
+            self.unreadable.get_or_insert(error);
+        }
     }
 }
 
@@ -99,6 +111,7 @@ fn examine(disk: &dyn Disk, log_id: u64, settings: &Settings, number: u64) -> Re
     let name = segment::file_name(number);
     let seed = seed_of(log_id, number, settings);
     let file = disk.open(&name).map_err(io_error("open", &name))?;
+    let file = Arc::new(SegmentFile::new(file));
     let mut block = [0; BLOCK as usize];
     let read = file.read_at(&mut block, 0).map_err(io_error("read", &name))?;
     let header = SegmentHeader::decode(&block[..read]);
@@ -106,13 +119,22 @@ fn examine(disk: &dyn Disk, log_id: u64, settings: &Settings, number: u64) -> Re
         return Err(LogError::Format { path: name.into(), found: later.format, known: FORMAT });
     }
     let footer = segment::read_footer(&*file, seed, number).map_err(io_error("read", &name))?;
-    let mut found =
-        Found { number, seed, file, footer, scan: Scan::default(), damage: Vec::new(), quarantined: false };
+    let mut found = Found {
+        number,
+        seed,
+        file,
+        footer,
+        scan: Scan::default(),
+        damage: Vec::new(),
+        quarantined: false,
+        unreadable: None,
+    };
     if found.footer.is_none() {
         let mut window = Window::new(&*found.file).map_err(io_error("read", &name))?;
         found.scan = scan::scan(&mut window, seed, number, BLOCK).map_err(io_error("read", &name))?;
         uncover_footer(&mut found).map_err(io_error("cut", &name))?;
     }
+    found.note_unreadable();
     let genuine = header.is_some_and(|header| header.log_id == log_id && header.number == number);
     if !genuine && found.is_used() {
         found.note(0, "its header is damaged");
@@ -121,7 +143,7 @@ fn examine(disk: &dyn Disk, log_id: u64, settings: &Settings, number: u64) -> Re
 }
 
 /// A crash between footer and cut leaves the footer somewhere before the end of the file: the cut is made up for.
-fn uncover_footer(found: &mut Found) -> std::io::Result<()> {
+fn uncover_footer(found: &mut Found) -> io::Result<()> {
     if found.scan.batches.last().is_some_and(|batch| batch.is(flags::FOOTER)) && found.scan.lost.is_empty() {
         let end = found.scan.end() + BLOCK;
         if found.file.size()? > end {
@@ -144,6 +166,12 @@ fn judge_end(disk: &dyn Disk, found: &mut [Found], closed: Option<ClosingMark>) 
             continue;
         }
         if index == last && !clean {
+            // What was acknowledged last could not be told from what was torn, and would be cut off.
+            if let Some(error) = segment.unreadable.take() {
+                return Err(io_error("read the end of the log in", segment::file_name(segment.number))(
+                    error,
+                ));
+            }
             cut_torn_end(disk, segment)?;
         }
         note_bad(segment);
@@ -206,7 +234,7 @@ fn keep_torn_end(disk: &dyn Disk, number: u64, from: u64, junk: &[u8]) -> Result
 }
 
 /// What lies behind `from`, up to the last byte that is not zero.
-fn junk(found: &Found, from: u64) -> std::io::Result<Vec<u8>> {
+fn junk(found: &Found, from: u64) -> io::Result<Vec<u8>> {
     let size = found.file.size()?.saturating_sub(from);
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(2 * APPEND_BYTES_MAX)];
     let read = found.file.read_at(&mut bytes, from)?;
@@ -243,7 +271,7 @@ fn replay(found: &mut [Found]) -> Result<(State, bool), LogError> {
 }
 
 /// The position of a segment's last whole checkpoint.
-fn checkpoint(found: &mut Found) -> std::io::Result<Option<u64>> {
+fn checkpoint(found: &mut Found) -> io::Result<Option<u64>> {
     let Some(footer) = &found.footer else {
         let last = found.scan.batches.iter().rev().find(|batch| batch.is(flags::CHECKPOINT));
         return Ok(last.map(|batch| batch.at));
@@ -259,11 +287,12 @@ fn checkpoint(found: &mut Found) -> std::io::Result<Option<u64>> {
             return Ok(Some(at));
         }
     }
+    found.note_unreadable();
     found.note(at, "its checkpoint is damaged");
     Ok(None)
 }
 
-fn replay_segment(found: &mut Found, from: u64, state: &mut State) -> std::io::Result<bool> {
+fn replay_segment(found: &mut Found, from: u64, state: &mut State) -> io::Result<bool> {
     let file = Arc::clone(&found.file);
     let mut window = Window::new(&*file)?;
     if found.footer.is_some() {
@@ -274,6 +303,7 @@ fn replay_segment(found: &mut Found, from: u64, state: &mut State) -> std::io::R
         state.enter(batch);
         scan::frames(&mut window, found.seed, batch, |_, kind, body| state.apply(kind, body))?;
     }
+    found.note_unreadable();
     Ok(found.damage.is_empty())
 }
 
@@ -471,7 +501,7 @@ fn seal_last(core: &mut Core, now: Timestamp) -> Result<(), LogError> {
     Ok(())
 }
 
-fn last_checkpoint(segment: &Segment) -> std::io::Result<u64> {
+fn last_checkpoint(segment: &Segment) -> io::Result<u64> {
     let mut window = Window::new(&*segment.file)?;
     let scan = scan::scan(&mut window, segment.seed, segment.number, BLOCK)?;
     let last = scan.batches.iter().rev().find(|batch| batch.is(flags::CHECKPOINT));

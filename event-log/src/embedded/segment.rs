@@ -9,6 +9,7 @@ use super::format::{self, BATCH_HEADER, BLOCK, BatchHeader, Kind, Seed, flags};
 use super::index::{Extent, Home, RunTable, SegmentIndex};
 use super::partition::lock;
 use super::scan::{self, Window};
+use super::segment_file::SegmentFile;
 use crate::limits::INDEX_CACHE_SEGMENTS;
 
 /// The folder of the segments.
@@ -31,7 +32,7 @@ pub(super) fn number_of(file: &str) -> Option<u64> {
 pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) seed: Seed,
-    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) file: Arc<SegmentFile>,
     index: Mutex<Index>,
     /// Positions that were found damaged, so that each is reported once.
     damage: Mutex<BTreeSet<u64>>,
@@ -49,12 +50,12 @@ enum Index {
 
 impl Segment {
     /// A segment whose index is in memory.
-    pub(super) fn indexed(number: u64, seed: Seed, file: Arc<dyn DiskFile>, index: SegmentIndex) -> Self {
+    pub(super) fn indexed(number: u64, seed: Seed, file: Arc<SegmentFile>, index: SegmentIndex) -> Self {
         Self { number, seed, file, index: Mutex::new(Index::Kept(index)), damage: Mutex::default() }
     }
 
     /// A segment with a footer.
-    pub(super) fn sealed(number: u64, seed: Seed, file: Arc<dyn DiskFile>) -> Self {
+    pub(super) fn sealed(number: u64, seed: Seed, file: Arc<SegmentFile>) -> Self {
         Self { number, seed, file, index: Mutex::new(Index::OnDisk), damage: Mutex::default() }
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::partition::lock;
 use super::segment::{IndexCache, Segment};
+use super::segment_file::Unreadable;
 use super::stats::Counters;
 use super::topics::{Topic, Topics};
 use crate::limits::NOTICES_MAX;
@@ -139,6 +140,13 @@ impl Shared {
             status.notices.remove(0);
         }
         status.notices.push(text);
+    }
+
+    /// Counts and reports what the disk could not read of a segment.
+    pub(super) fn unreadable(&self, segment: &Segment) {
+        for Unreadable { at, error } in segment.file.take_unreadable() {
+            self.damaged(segment, at, &format!("the disk cannot read it ({error})"));
+        }
     }
 
     /// Counts and reports damage in a segment, once per place.

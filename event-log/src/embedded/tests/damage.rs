@@ -16,16 +16,16 @@ use crate::{Batch, Content, LaneProgress, ReadLimit};
 
 const NOW: u64 = 1_000_000;
 
-fn start(disk: &SimulatedDisk) -> Core {
+pub(super) fn start(disk: &SimulatedDisk) -> Core {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     recover::open(&disk, LOG_ID, settings(None), Timestamp::from_millis(NOW)).unwrap()
 }
 
-fn ensure(core: &mut Core, topic: &str, partitions: u32) {
+pub(super) fn ensure(core: &mut Core, topic: &str, partitions: u32) {
     core.ensure_topic(&spec(topic, partitions), Timestamp::from_millis(NOW)).unwrap();
 }
 
-fn close(mut core: Core) {
+pub(super) fn close(mut core: Core) {
     core.close(Timestamp::from_millis(NOW)).unwrap();
 }
 
@@ -34,7 +34,7 @@ fn append(core: &mut Core, keys: &[(u32, &str)]) {
 }
 
 /// Offsets with keys, `damaged` where there is no record.
-fn entries(core: &Core, partition: usize) -> Vec<(u64, String)> {
+pub(super) fn entries(core: &Core, partition: usize) -> Vec<(u64, String)> {
     let topics = core.shared.topics.load();
     let Some(topic) = topics.get(&name("t")) else { return Vec::new() };
     let partition = &topic.partitions[partition];
@@ -205,7 +205,7 @@ fn behind_a_lost_batch_the_log_finds_its_footing_again() {
 }
 
 /// A log of several segments, closed; the number of records in partition 0.
-fn long_log(disk: &SimulatedDisk) -> u64 {
+pub(super) fn long_log(disk: &SimulatedDisk) -> u64 {
     let mut core = start(disk);
     ensure(&mut core, "t", 1);
     for number in 0..60 {

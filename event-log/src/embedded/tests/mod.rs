@@ -7,3 +7,4 @@ mod retention;
 mod simulated;
 mod space;
 mod support;
+mod unreadable;

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
+use rustix::io::Errno;
 
 use crate::embedded::disk::{Disk, DiskFile};
 use crate::embedded::partition::lock;
@@ -32,6 +34,8 @@ struct State {
     life: u64,
     capacity: u64,
     fail_syncs: bool,
+    /// Bytes that cannot be read, by file.
+    unreadable: HashMap<u64, Range<usize>>,
     /// What new space holds: the content of files that are gone.
     stale: Vec<u8>,
 }
@@ -68,6 +72,7 @@ impl SimulatedDisk {
             life: 0,
             capacity: u64::MAX,
             fail_syncs: false,
+            unreadable: HashMap::new(),
             stale: Vec::new(),
         })))
     }
@@ -91,6 +96,13 @@ impl SimulatedDisk {
 
     pub(super) fn fail_syncs(&self) {
         lock(&self.0).fail_syncs = true;
+    }
+
+    /// The bytes of a file cannot be read any more; an empty range: they can again.
+    pub(super) fn fail_reads(&self, name: &str, bytes: Range<usize>) {
+        let mut state = lock(&self.0);
+        let file = state.names[name];
+        state.unreadable.insert(file, bytes);
     }
 
     /// Power off and on again.
@@ -410,9 +422,13 @@ impl DiskFile for SimulatedFile {
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.with(|state, file| {
+            let unreadable = state.unreadable.get(&file).cloned().unwrap_or_default();
             let bytes = &content(state, file)?.current;
             let at = usize::try_from(position).unwrap().min(bytes.len());
             let read = buffer.len().min(bytes.len() - at);
+            if at < unreadable.end && unreadable.start < at + read {
+                return Err(Errno::IO.into());
+            }
             buffer[..read].copy_from_slice(&bytes[at..at + read]);
             Ok(read)
         })
