@@ -38,9 +38,9 @@ fn execute(command: Command, global: &Global) -> Result<(), Failure> {
         Command::Control => Err(run::single_role("control")),
         // Tools that work alone.
         Command::Check(arguments) => offline::check::run(&arguments, global),
-        Command::Match(arguments) => offline::match_cases::run(&arguments),
+        Command::Match(arguments) => offline::match_cases::run(&arguments, global.output),
         Command::Config(arguments) => offline::config::run(&arguments, global),
-        Command::Explain(arguments) => offline::explain::run(&arguments),
+        Command::Explain(arguments) => offline::explain::run(&arguments, global.output),
         Command::Version => offline::version::run(global),
         // Tools that talk to a running Pelton, or stand beside it.
         Command::Apply(arguments) => wait(resources::apply::run(&arguments, global)),

@@ -52,8 +52,11 @@ struct List {
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
     /// At most so many
-    #[arg(long, default_value_t = 100, value_name = "COUNT")]
-    limit: usize,
+    #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// Those from this one on: the `next` of the list before
+    #[arg(long, value_name = "ID")]
+    after: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -83,7 +86,7 @@ struct Selection {
 }
 
 /// The largest page of the API.
-const PAGE_MAX: usize = 1000;
+const PAGE_MAX: u64 = 1000;
 
 pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     match &arguments.command {
@@ -103,23 +106,27 @@ fn path(broker: &str, namespace: &str) -> Result<(NamespacedName, String), Failu
 impl List {
     async fn run(&self, global: &Global) -> Result<(), Failure> {
         let (broker, path) = path(&self.broker, &global.namespace)?;
-        let items = self.items(&Api::from_environment()?, &path).await?;
+        let (items, next) = self.items(&Api::from_environment()?, &path).await?;
         if global.output != Format::Table {
-            return output::document(global.output, &json!({ "items": items }));
+            return output::document(global.output, &json!({"items": items, "next": next}));
         }
         if items.is_empty() {
             output::say(&format!("no dead letters of {broker}"));
             return Ok(());
         }
-        output::line(&table(&items))
+        output::line(&table(&items))?;
+        if let Some(next) = next {
+            output::say(&format!("there are more: go on with --after {next}, or raise --limit"));
+        }
+        Ok(())
     }
 
-    /// Page after page, up to the limit.
-    async fn items(&self, api: &Api, path: &str) -> Result<Vec<Value>, Failure> {
+    /// Page after page, up to the limit; and where the next one begins.
+    async fn items(&self, api: &Api, path: &str) -> Result<(Vec<Value>, Option<String>), Failure> {
         let mut items = Vec::new();
-        let mut after: Option<String> = None;
-        while items.len() < self.limit {
-            let limit = (self.limit - items.len()).min(PAGE_MAX).to_string();
+        let mut after = self.after.clone();
+        loop {
+            let limit = (self.limit - items.len() as u64).min(PAGE_MAX).to_string();
             let parameters = [
                 ("trigger", self.trigger.as_deref()),
                 ("reason", self.reason.as_deref()),
@@ -130,12 +137,12 @@ impl List {
             if let Value::Array(found) = page["items"].take() {
                 items.extend(found);
             }
-            match page["next"].as_str() {
-                Some(next) if after.as_deref() != Some(next) => after = Some(next.to_owned()),
-                _ => break,
+            let next = page["next"].as_str().filter(|next| after.as_deref() != Some(next)).map(str::to_owned);
+            if next.is_none() || items.len() as u64 >= self.limit {
+                return Ok((items, next));
             }
+            after = next;
         }
-        Ok(items)
     }
 }
 
@@ -157,14 +164,7 @@ impl Selection {
         if global.output != Format::Table {
             return output::document(global.output, &answer);
         }
-        let (count, skipped) =
-            (answer["count"].as_u64().unwrap_or(0), answer["skipped"].as_u64().unwrap_or(0));
-        let done = if verb == "replay" { "delivered once more" } else { "let go" };
-        let mut text = format!("of {broker}: {count} {done}");
-        if skipped > 0 {
-            text.push_str(&format!(", {skipped} skipped that have no event or no trigger"));
-        }
-        output::line(&text)
+        output::line(&closed(&broker, verb, &answer))
     }
 
     fn body(&self) -> Value {
@@ -182,6 +182,17 @@ impl Selection {
         }
         body
     }
+}
+
+/// What became of the selected dead letters.
+fn closed(broker: &NamespacedName, verb: &str, answer: &Value) -> String {
+    let count = |member: &str| answer[member].as_u64().unwrap_or(0);
+    let done = if verb == "replay" { "queued for delivery" } else { "discarded" };
+    let mut text = format!("{broker}: {} {done}", output::counted(count("count"), "dead letter"));
+    if count("skipped") > 0 {
+        text.push_str(&format!(", {} skipped, without an event or a trigger", count("skipped")));
+    }
+    text
 }
 
 fn text(value: &Value) -> String {
@@ -249,6 +260,18 @@ mod tests {
         assert_eq!(selection(&["3-1"], None, false), json!({"ids": ["3-1"]}));
         assert_eq!(selection(&[], Some("paid"), false), json!({"trigger": "paid"}));
         assert_eq!(selection(&[], None, true), json!({"all": true}));
+    }
+
+    #[test]
+    fn a_result_counts_and_names_the_broker() {
+        let broker = NamespacedName::new("default", "shop");
+        let result =
+            |verb, count, skipped| closed(&broker, verb, &json!({"count": count, "skipped": skipped}));
+        assert_eq!(result("replay", 1, 0), "default/shop: 1 dead letter queued for delivery");
+        assert_eq!(
+            result("discard", 2, 1),
+            "default/shop: 2 dead letters discarded, 1 skipped, without an event or a trigger"
+        );
     }
 
     #[test]

@@ -36,10 +36,12 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
     if global.output != Format::Table {
         return output::document(global.output, &answer);
     }
-    let partitions = answer["partitions"].as_array().map_or(0, Vec::len);
+    let partitions = answer["partitions"].as_array().map_or(0, Vec::len) as u64;
     let (id, events) = (answer["id"].as_str().unwrap_or_default(), answer["events"].as_u64().unwrap_or(0));
     output::line(&format!(
-        "replay {id} of {trigger}: {events} events in {partitions} partitions are read once more"
+        "replay {id} of {trigger}: {} in {} to be read once more",
+        output::counted(events, "event"),
+        output::counted(partitions, "partition")
     ))
 }
 

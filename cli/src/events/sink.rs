@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use http::header::{HeaderValue, RETRY_AFTER};
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -35,7 +36,7 @@ use behaviour::{Fail, Reaction, react};
   pelton sink --reply order.confirmed          one that replies to every event")]
 pub(crate) struct Arguments {
     /// Address to listen on
-    #[arg(default_value = "127.0.0.1:9000", value_name = "ADDR")]
+    #[arg(default_value = "127.0.0.1:9000", value_name = "ADDR", value_parser = address)]
     address: SocketAddr,
     /// Status of the answer
     #[arg(long, default_value_t = 204, value_name = "STATUS")]
@@ -58,6 +59,11 @@ pub(crate) struct Arguments {
     /// Print only the count at the end
     #[arg(short, long)]
     quiet: bool,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "an address is an IP address and a port, like 127.0.0.1:9000 or [::1]:9000".to_owned())
 }
 
 /// Bytes of a request's body.
@@ -101,7 +107,7 @@ pub(crate) async fn run(arguments: Arguments, global: &Global) -> Result<(), Fai
     let _ = trigger.stop(Duration::from_secs(1), async { _ = signals.next().await }).await;
     serving.abort();
     let (taken, failed) = (sink.taken.load(Ordering::Relaxed), sink.failed.load(Ordering::Relaxed));
-    output::say(&format!("{taken} events taken, {failed} failed"));
+    output::say(&format!("{} taken, {failed} failed", output::counted(taken, "event")));
     Ok(())
 }
 
@@ -140,7 +146,8 @@ impl Sink {
             tokio::time::sleep(delay.get()).await;
         }
         let reaction = react(&self.arguments.fail, fastrand::f64() * 100.0);
-        self.print(&events, reaction);
+        let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        self.print(path, &events, reaction);
         if reaction == Reaction::Take {
             return Ok(self.take(&events));
         }
@@ -177,7 +184,7 @@ impl Sink {
         }
     }
 
-    fn print(&self, events: &[Event], reaction: Reaction) {
+    fn print(&self, path: &str, events: &[Event], reaction: Reaction) {
         if self.arguments.quiet {
             return;
         }
@@ -186,13 +193,15 @@ impl Sink {
             other => other.to_string(),
         };
         for event in events {
-            let value = || json!({"answered": answered, "event": show::structured(event)});
+            let value = || json!({"path": path, "answered": answered, "event": show::structured(event)});
             let text = match self.format {
                 Format::Json => value().to_string(),
                 Format::Yaml => {
                     format!("---\n{}", serde_saphyr::to_string(&value()).unwrap_or_default().trim_end())
                 }
-                Format::Table => show::pretty(event, &format!("→ {answered}")),
+                Format::Table => {
+                    format!("POST {path}  {}", show::pretty(event, &format!("→ {answered}")))
+                }
             };
             if let Err(failure) = output::line(&text) {
                 output::say(&failure.to_string());

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use clap::Args;
+use pelton_filter::{Expression, Filter};
 use pelton_resources::Kind;
 use serde::Deserialize;
 use serde_json::Value;
@@ -49,6 +50,12 @@ struct Line<'a> {
 
 pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let broker = name::name(&arguments.broker, &global.namespace)?;
+    arguments
+        .filter
+        .as_deref()
+        .map_or_else(Vec::new, warnings)
+        .iter()
+        .for_each(|warning| output::say(warning));
     let max = arguments.max.map(|max| max.to_string());
     let path = with_query(
         &format!("{}/tail", name::path(Kind::Broker, &broker)),
@@ -67,6 +74,23 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
         output::line(&shown(global.output, &line)?)?;
     }
     Ok(())
+}
+
+/// Attributes of the specification; none is ever a Boolean.
+const ATTRIBUTES: [&str; 8] =
+    ["id", "source", "specversion", "type", "subject", "time", "datacontenttype", "dataschema"];
+
+/// What is doubtful about a filter. What is wrong with it the server says.
+fn warnings(filter: &str) -> Vec<String> {
+    if let Some(name) = ATTRIBUTES.iter().find(|name| **name == filter.trim()) {
+        let meant = format!(
+            "no event passes: `{name}` alone is neither true nor false; write it like {name} = 'value'"
+        );
+        return vec![format!("warning: --filter: {meant}")];
+    }
+    let compiled = Filter::compile(&Expression::Cesql(filter.to_owned()));
+    let warnings = compiled.iter().flat_map(Filter::warnings);
+    warnings.map(|warning| format!("warning: --filter: {warning}")).collect()
 }
 
 fn shown(format: Format, line: &[u8]) -> Result<String, Failure> {
@@ -98,6 +122,15 @@ mod tests {
     use super::*;
 
     const LINE: &str = r#"{"partition":3,"offset":4711,"time":"2026-05-01T12:00:00Z","replyOf":"default/paid","event":{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"a":1}}}"#;
+
+    #[test]
+    fn a_filter_that_lets_nothing_pass_is_told() {
+        assert!(warnings("type")[0].contains("no event passes"));
+        assert_eq!(warnings("1 + 2").len(), 1);
+        assert_eq!(warnings("paid"), [""; 0]);
+        assert_eq!(warnings("type = 'a'"), [""; 0]);
+        assert_eq!(warnings("type ="), [""; 0]);
+    }
 
     #[test]
     fn a_line_in_every_form() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use pelton_resources::{Kind, NamespacedName, Problem, Severity, Source};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::arguments::Global;
 use crate::failure::Failure;
@@ -24,15 +24,6 @@ pub(crate) struct Arguments {
     files: Vec<PathBuf>,
 }
 
-#[derive(Serialize)]
-struct Row<'a> {
-    severity: &'static str,
-    code: &'a str,
-    place: &'a str,
-    field: &'a str,
-    message: &'a str,
-}
-
 pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let texts = files::read(&arguments.files)?;
     let problems = pelton_resources::check(&texts);
@@ -41,27 +32,38 @@ pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure>
             output::line(&problem_line(problem))?;
         }
     } else {
-        let rows = problems.iter().map(|problem| Row {
-            severity: severity(problem),
-            code: problem.code,
-            place: &problem.place,
-            field: &problem.field,
-            message: &problem.message,
-        });
-        output::document(global.output, &rows.collect::<Vec<_>>())?;
+        output::document(global.output, &document(&problems))?;
     }
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-    let files = texts.len();
-    match errors {
-        0 => {
-            output::say(&format!("{files} files, no errors, {} warnings", problems.len()));
-            Ok(())
-        }
-        errors => {
-            let warnings = problems.len() - errors;
-            Err(Failure::failed(None, format!("{files} files, {errors} errors, {warnings} warnings")))
-        }
+    let summary = summary(texts.len(), errors, problems.len() - errors);
+    if errors > 0 {
+        return Err(Failure::failed(None, summary));
     }
+    output::say(&summary);
+    Ok(())
+}
+
+fn summary(files: usize, errors: usize, warnings: usize) -> String {
+    let parts = [(files, "file"), (errors, "error"), (warnings, "warning")];
+    parts.map(|(count, what)| output::counted(count as u64, what)).join(", ")
+}
+
+/// As `/api/v1/problems` has it.
+fn document(problems: &[Problem]) -> Value {
+    let item = |problem: &Problem| {
+        let resource = problem.resource.as_ref();
+        json!({
+            "severity": severity(problem),
+            "code": problem.code,
+            "place": problem.place,
+            "kind": resource.map(|(kind, _)| kind.as_str()),
+            "namespace": resource.map(|(_, name)| name.namespace()),
+            "name": resource.map(|(_, name)| name.name()),
+            "field": problem.field,
+            "message": problem.message,
+        })
+    };
+    json!({"items": problems.iter().map(item).collect::<Vec<_>>()})
 }
 
 /// What is wrong with a text by itself, before anything else is known.
@@ -117,5 +119,9 @@ mod tests {
         let problems = syntax_problems("f.yaml", &BROKER.replace("name", "nam"));
         let line = problem_line(problems.first().unwrap());
         assert!(line.starts_with("f.yaml:") && line.contains("error PEL-13"), "{line}");
+        let problems = syntax_problems("f.yaml", &format!("{BROKER}spec: {{colour: red}}\n"));
+        let first = &document(&problems)["items"][0];
+        assert_eq!((&first["severity"], &first["kind"]), (&json!("error"), &json!("Broker")));
+        assert_eq!(summary(1, 1, 0), "1 file, 1 error, 0 warnings");
     }
 }

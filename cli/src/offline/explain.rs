@@ -2,9 +2,10 @@
 
 use clap::Args;
 use rust_embed::RustEmbed;
+use serde_json::json;
 
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Format};
 
 #[derive(RustEmbed)]
 #[folder = "../docs/errors"]
@@ -19,15 +20,28 @@ pub(crate) struct Arguments {
     code: Option<String>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Some(code) = &arguments.code else { return list() };
+pub(crate) fn run(arguments: &Arguments, format: Format) -> Result<(), Failure> {
+    let Some(code) = &arguments.code else { return list(format) };
     let page = Pages::get(&format!("{}.md", normalized(code))).ok_or_else(|| {
         Failure::not_found(
             None,
             format!("there is no code {code}; `pelton explain` lists all, like PEL-1201"),
         )
     })?;
-    output::line(String::from_utf8_lossy(&page.data).trim_end())
+    let text = String::from_utf8_lossy(&page.data);
+    match format {
+        Format::Table => output::line(text.trim_end()),
+        format => {
+            let (code, title) = heading(&text);
+            output::document(format, &json!({"code": code, "title": title, "page": text}))
+        }
+    }
+}
+
+/// The code and the title of a page.
+fn heading(page: &str) -> (&str, &str) {
+    let line = page.lines().next().unwrap_or_default().trim_start_matches("# ");
+    line.split_once(": ").unwrap_or((line, ""))
 }
 
 /// People write `1201`, `pel-1201` and `PEL-1201`.
@@ -36,15 +50,22 @@ fn normalized(code: &str) -> String {
     if code.starts_with("PEL-") { code } else { format!("PEL-{code}") }
 }
 
-fn list() -> Result<(), Failure> {
+fn list(format: Format) -> Result<(), Failure> {
     let mut names: Vec<_> = Pages::iter().collect();
     names.sort();
-    let titles = names.iter().filter_map(|name| {
-        let page = Pages::get(name)?;
-        let text = String::from_utf8_lossy(&page.data).into_owned();
-        Some(text.lines().next()?.trim_start_matches("# ").to_owned())
-    });
-    output::line(&titles.collect::<Vec<_>>().join("\n"))
+    let pages = names.iter().filter_map(|name| Pages::get(name));
+    let pages: Vec<_> = pages.map(|page| String::from_utf8_lossy(&page.data).into_owned()).collect();
+    let headings = pages.iter().map(|page| heading(page));
+    match format {
+        Format::Table => {
+            let lines = headings.map(|(code, title)| format!("{code}: {title}"));
+            output::line(&lines.collect::<Vec<_>>().join("\n"))
+        }
+        format => {
+            let items = headings.map(|(code, title)| json!({"code": code, "title": title}));
+            output::document(format, &json!({"items": items.collect::<Vec<_>>()}))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -55,15 +76,15 @@ mod tests {
     #[test]
     fn a_code_is_found_however_it_is_written() {
         for code in ["PEL-1002", "pel-1002", "1002"] {
-            assert!(run(&Arguments { code: Some(code.to_owned()) }).is_ok(), "{code}");
+            assert!(run(&Arguments { code: Some(code.to_owned()) }, Format::Json).is_ok(), "{code}");
         }
-        let failure = run(&Arguments { code: Some("PEL-9999".to_owned()) }).unwrap_err();
+        let failure = run(&Arguments { code: Some("PEL-9999".to_owned()) }, Format::Table).unwrap_err();
         assert_eq!(failure.exit(), Exit::NotFound);
     }
 
     #[test]
     fn a_page_cannot_be_asked_for_by_path() {
-        assert!(run(&Arguments { code: Some("../cli".to_owned()) }).is_err());
+        assert!(run(&Arguments { code: Some("../cli".to_owned()) }, Format::Table).is_err());
     }
 
     #[test]

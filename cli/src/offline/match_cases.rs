@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Format};
 
 #[derive(Debug, Args)]
 #[command(after_help = r#"Example:
@@ -55,7 +55,13 @@ struct Answer {
     error: Option<String>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, format: Format) -> Result<(), Failure> {
+    if format == Format::Yaml {
+        return Err(Failure::usage(
+            Some("PEL-1708"),
+            "`pelton match` answers one JSON document a line; leave -o off",
+        ));
+    }
     let mut input: Box<dyn BufRead> = if arguments.cases.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {

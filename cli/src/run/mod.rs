@@ -41,8 +41,7 @@ pub(crate) fn single_role(role: &str) -> Failure {
     Failure::usage(
         Some("PEL-1706"),
         format!(
-            "`pelton {role}` needs the kafka engine (--kafka), which this version does not have; \
-             `pelton run` runs all roles in one process"
+            "this version has no Kafka engine, which `pelton {role}` needs; `pelton run` runs all roles in one process"
         ),
     )
 }

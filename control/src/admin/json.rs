@@ -12,11 +12,11 @@ use pelton_resources::{
 };
 use serde_json::{Map, Value, json};
 
-/// RFC 3339, UTC; `null` for a time beyond the calendar.
+/// RFC 3339, UTC, to the millisecond; `null` for a time beyond the calendar.
 pub(super) fn time(time: Timestamp) -> Value {
     let instant =
         i64::try_from(time.as_millis()).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    instant.map_or(Value::Null, |instant| Value::String(instant.to_string()))
+    instant.map_or(Value::Null, |instant| Value::String(format!("{instant:.3}")))
 }
 
 /// ISO 8601.

@@ -215,8 +215,8 @@ async fn resources_are_shown_with_what_every_role_knows() {
                 "order": "unordered", "maxConcurrency": null, "maxRate": null, "start": "", "paused": false,
             },
             "status": {
-                "backlog": 7, "oldest": "1970-01-01T00:00:01Z",
-                "lastError": {"time": "1970-01-01T00:00:02.5Z", "message": "500 from http://127.0.0.1:9001/"},
+                "backlog": 7, "oldest": "1970-01-01T00:00:01.000Z",
+                "lastError": {"time": "1970-01-01T00:00:02.500Z", "message": "500 from http://127.0.0.1:9001/"},
                 "counters": {"delivered": 3},
                 "facts": [{"label": "defined in", "text": "resources.yaml:5"}],
             },
@@ -389,7 +389,7 @@ async fn dead_letters_are_listed_page_by_page_and_shown() {
     assert_eq!(
         all["items"][1],
         json!({
-            "id": "1-0", "time": "1970-01-01T00:00:01.5Z", "trigger": "default/t", "reason": "exhausted", "attempts": 11,
+            "id": "1-0", "time": "1970-01-01T00:00:01.500Z", "trigger": "default/t", "reason": "exhausted", "attempts": 11,
             "destination": "http://127.0.0.1:9001/", "status": 503, "message": "no room",
             "origin": {"partition": 1, "offset": 40},
             "event": {"id": "1", "source": "/s", "type": "test"},
@@ -541,7 +541,7 @@ async fn a_tail_shows_events_as_lines() {
     assert_eq!(
         all[0],
         json!({
-            "partition": 0, "offset": 0, "time": "1970-01-01T00:00:01Z", "replyOf": null,
+            "partition": 0, "offset": 0, "time": "1970-01-01T00:00:01.000Z", "replyOf": null,
             "event": {
                 "specversion": "1.0", "id": "1", "source": "/s", "type": "test", "datacontenttype": "application/json",
                 "data": {"n": 1},

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -102,6 +103,9 @@ impl Layers {
             );
             return self.invalid(key, origin, problem);
         }
+        let is_address = default.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok());
+        let wrong_address =
+            format!("{value} is not an address; write an IP address and a port, like {default}");
         let previous = put(&mut self.merged, key, value);
         match self.merged.clone().try_into::<Config>() {
             Ok(_) => {
@@ -109,7 +113,8 @@ impl Layers {
             }
             Err(error) => {
                 put(&mut self.merged, key, previous);
-                self.invalid(key, origin, error.message().to_owned());
+                let problem = if is_address { wrong_address } else { error.message().to_owned() };
+                self.invalid(key, origin, problem);
             }
         }
     }

@@ -165,7 +165,10 @@ fn wrong_values_are_errors_that_say_what_would_be_right() {
         ("[log]\non-full = \"panic\"\n", "expected `refuse` or `expire`"),
         ("[log]\ndefault-partitions = -1\n", "expected u32"),
         ("[egress]\ndeny = [\"10.0.0.0/99\"]\n", "\"10.0.0.0/99\" is not a network"),
-        ("[listen]\ningress = \"localhost\"\n", "invalid socket address"),
+        (
+            "[listen]\ningress = \"localhost\"\n",
+            "\"localhost\" is not an address; write an IP address and a port, like \"127.0.0.1:8080\"",
+        ),
         ("listen = 8080\n", "unknown setting `listen`"),
         ("[data]\ndir = { path = 1 }\n", "unknown setting `data.dir.path`"),
     ] {
