@@ -10,7 +10,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, Metric, MetricFamily,
 
 type Figure = (&'static str, &'static str, fn(&Stats) -> u64);
 
-const COUNTERS: [Figure; 14] = [
+const COUNTERS: [Figure; 16] = [
     ("pelton_log_appended_records_total", "Records stored.", |s| s.appended_records),
     ("pelton_log_appended_bytes_total", "Bytes of records stored.", |s| s.appended_bytes),
     ("pelton_log_progress_updates_total", "Progress updates stored.", |s| s.progress_updates),
@@ -28,6 +28,16 @@ const COUNTERS: [Figure; 14] = [
     ("pelton_log_expired_records_total", "Records let go although somebody still needed them.", |s| {
         s.expired_records
     }),
+    (
+        "pelton_log_aged_dead_letters_total",
+        "Dead letters let go because they were older than their retention age.",
+        |s| s.aged_dead_letters,
+    ),
+    (
+        "pelton_log_displaced_dead_letters_total",
+        "Dead letters let go because a budget needed their space.",
+        |s| s.displaced_dead_letters,
+    ),
     ("pelton_log_refused_full_total", "Appends refused because a budget was spent.", |s| s.refused_full),
     ("pelton_log_refused_disk_full_total", "Appends refused because the disk was full.", |s| {
         s.refused_disk_full

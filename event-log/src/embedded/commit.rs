@@ -176,7 +176,7 @@ impl Core {
         let expire = topic.spec.retention.on_full == OnFull::Expire;
         let candidates = self.of_account(&topic.account);
         let trims = retain::make_room(&candidates, need, expire);
-        match self.trim(&trims, now) {
+        match self.trim(&trims, retain::Reason::Space, now) {
             Ok(()) | Err(Failure::DiskFull) => Ok(()),
             Err(Failure::Fatal(fatal)) => Err(fatal),
         }

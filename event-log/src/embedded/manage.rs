@@ -10,7 +10,7 @@ use super::core::{Core, Failure, Fatal, Room};
 use super::disk::DiskFile;
 use super::format::{BatchBuffer, Kind, flags};
 use super::partition::{Partition, View};
-use super::retain::{self, Candidate, Sealed, Trim};
+use super::retain::{self, Candidate, Reason, Sealed, Trim};
 use super::segment::Segment;
 use super::stats::Counters;
 use super::topics::{self, Account, Topic};
@@ -167,7 +167,7 @@ impl Core {
     }
 
     /// Moves starts: durable first, then shown, then counted.
-    pub(super) fn trim(&mut self, trims: &[Trim], now: Timestamp) -> Result<(), Failure> {
+    pub(super) fn trim(&mut self, trims: &[Trim], reason: Reason, now: Timestamp) -> Result<(), Failure> {
         if trims.is_empty() {
             return Ok(());
         }
@@ -178,16 +178,21 @@ impl Core {
             }
         })?;
         for trim in trims {
-            let freed = {
+            let (freed, records) = {
                 let mut view = trim.partition.view();
-                view.start = view.start.max(trim.start);
-                view.runs.trim(trim.start)
+                let before = view.start;
+                view.start = before.max(trim.start);
+                (view.runs.trim(trim.start), view.start - before)
             };
             let bytes = self.freed(&freed);
             Counters::add(&self.shared.counters.expired_records, trim.expired);
             if let Some(topic) = self.topics.get(&trim.partition.home.0) {
                 topic.account.free(bytes);
                 self.unblock(&topic.account);
+                // Nobody reads dead letters by duty, so nobody else would notice.
+                if !topic.is_owed() && records > 0 {
+                    self.shared.let_dead_letters_go(&topic.spec.name, records, reason);
+                }
             }
         }
         Ok(())
@@ -216,7 +221,7 @@ impl Core {
             Err(failure) => return Err(failure),
         }
         let trims = self.aged(now);
-        self.trim(&trims, now)?;
+        self.trim(&trims, Reason::Age, now)?;
         // Never the newest: if the checkpoint of the active segment should be damaged, its own is the next one.
         let sealed = self.sealed.iter().rev().skip(1).map(|(number, sealed)| Sealed {
             number: *number,

@@ -19,6 +19,15 @@ pub(super) struct Candidate {
     pub(super) dead_letters: bool,
 }
 
+/// Why records are let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// They are older than the retention age.
+    Age,
+    /// The budget needs their space.
+    Space,
+}
+
 /// A partition's start moves.
 #[derive(Debug, Clone)]
 pub(super) struct Trim {

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::partition::lock;
+use super::retain::Reason;
 use super::segment::{IndexCache, Segment};
 use super::segment_file::Unreadable;
 use super::stats::Counters;
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) epoch: Epoch,
     status: Mutex<LogStatus>,
+    /// Dead letters that were let go since the log was opened, by topic: for their age, and for space.
+    dead_letters: Mutex<BTreeMap<TopicName, (u64, u64)>>,
     owners: Mutex<Owners>,
 }
 
@@ -41,6 +44,7 @@ impl Shared {
             counters: Counters::default(),
             epoch,
             status: Mutex::default(),
+            dead_letters: Mutex::default(),
             owners: Mutex::default(),
         }
     }
@@ -115,7 +119,37 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> LogStatus {
-        lock(&self.status).clone()
+        let mut status = lock(&self.status).clone();
+        // One notice for each topic, so that they do not crowd out the others.
+        status.notices.extend(lock(&self.dead_letters).iter().map(|(topic, (aged, displaced))| {
+            format!(
+                "topic {topic} let dead letters go since the start: {aged} for their age, {displaced} because the budget \
+                 needed their space"
+            )
+        }));
+        status
+    }
+
+    /// Counts dead letters that are let go, and tells an operator.
+    pub(super) fn let_dead_letters_go(&self, topic: &TopicName, records: u64, reason: Reason) {
+        let mut topics = lock(&self.dead_letters);
+        let (aged, displaced) = topics.entry(topic.clone()).or_default();
+        match reason {
+            Reason::Age => {
+                *aged += records;
+                Counters::add(&self.counters.aged_dead_letters, records);
+                tracing::info!(
+                    "{records} dead letters of topic {topic} are older than their retention age, and gone"
+                );
+            }
+            Reason::Space => {
+                *displaced += records;
+                Counters::add(&self.counters.displaced_dead_letters, records);
+                tracing::warn!(
+                    "{records} dead letters of topic {topic} are gone: the budget needed their space"
+                );
+            }
+        }
     }
 
     /// Says why appends cannot succeed; `None`: they can again.

@@ -63,6 +63,10 @@ counters! {
     carried_records,
     /// Records let go although somebody still needed them (`onFull: expire`).
     expired_records,
+    /// Dead letters let go because they were older than their retention age.
+    aged_dead_letters,
+    /// Dead letters let go because a budget needed their space.
+    displaced_dead_letters,
     /// Appends refused because a budget was spent.
     refused_full,
     /// Appends refused because the disk was full.

@@ -167,8 +167,25 @@ async fn dead_letters_are_kept_by_age_and_size_alone() {
     for number in 0..150 {
         put(&log, "t_dead-letter", kibibyte(&number.to_string(), &clock)).await.unwrap();
     }
-    assert!(start(&log, "t_dead-letter").await >= 50);
-    assert_eq!(log.stats().expired_records, 0);
+    let displaced = start(&log, "t_dead-letter").await;
+    assert!(displaced >= 50);
+    let stats = log.stats();
+    assert_eq!((stats.expired_records, stats.aged_dead_letters), (0, 0));
+    assert_eq!(stats.displaced_dead_letters, displaced, "none goes uncounted");
+    let [notice] = &log.status().notices[..] else { panic!("{:?}", log.status()) };
+    assert!(notice.contains("t_dead-letter") && notice.contains(&format!("{displaced} because")), "{notice}");
+    // By age, with what looks at age: a new record now and then.
+    log.ensure_topic(&kept("t", "ns/other", month, 1 << 30, OnFull::Refuse)).await.unwrap();
+    clock.advance(month * 2);
+    until("the old ones are gone", async || {
+        put(&log, "t", kibibyte("new", &clock)).await.unwrap();
+        start(&log, "t_dead-letter").await == 150
+    })
+    .await;
+    let stats = log.stats();
+    assert_eq!(stats.displaced_dead_letters + stats.aged_dead_letters, 150);
+    let notices = log.status().notices;
+    assert!(notices[0].contains(&format!("{} for their age", 150 - displaced)), "{notices:?}");
 }
 
 #[tokio::test]
