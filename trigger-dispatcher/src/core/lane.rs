@@ -367,6 +367,8 @@ impl Lane {
         self.to_sink.clear();
         self.early.clear();
         self.unknown_keys = 0;
+        // The next probe may be another event: this one may have to wait for others now.
+        self.probe = None;
         for open in self.events.iter_mut().filter(|open| open.is_in_chain()) {
             (open.blocked, open.follower) = (false, None);
             open.holds &= order != Order::Unordered;

@@ -158,3 +158,20 @@ fn an_event_is_taken_once() {
     assert_eq!(lane.events.len(), 1);
     assert_eq!(start_all(&mut lane, 0), [0]);
 }
+
+#[test]
+fn a_change_of_order_finds_another_probe() {
+    let mut lane = lane(Order::Keyed);
+    take(&mut lane, &["a"]);
+    assert_eq!(start_all(&mut lane, 0), [0]);
+    lane.take(1, &record("a"), None);
+    lane.take(2, &record("b"), None);
+    for sequence in 0..5 {
+        lane.health.learn(Signal::Fails, sequence, sequence);
+    }
+    end(&mut lane, 0, false);
+    assert_eq!(lane.choose(Timestamp::EPOCH, 100), Choice::Start(Source::Events, 2));
+    // It got no permit. Now it has to wait for another event, which nobody would look at while it is the probe.
+    lane.rebuild(Order::Ordered);
+    assert_eq!(lane.choose(Timestamp::EPOCH, 100), Choice::Start(Source::Events, 1));
+}
