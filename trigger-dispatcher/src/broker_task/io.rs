@@ -7,7 +7,8 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use pelton_event::Timestamp;
 use pelton_event_log::{
-    Append, Bounds, BrokerTopics, EventLog, LogError, Offset, Partition, ReadLimit, TopicName,
+    Append, AppendError, Batch, Bounds, BrokerTopics, EventLog, LogError, Offset, Partition, ReadLimit,
+    TopicName,
 };
 use pelton_resources::contracts::{Delivery, Outcome};
 use pelton_runtime::clock::Clock;
@@ -114,6 +115,7 @@ impl Line {
         let opened = async {
             let (log, topics) = (&self.io.log, &self.io.topics);
             let (events, retry, partition) = (&topics.events, &topics.retry, self.partition);
+            self.io.patiently(|| self.settle()).await?;
             Ok(Box::new(Opened {
                 epoch,
                 events: self.io.patiently(|| log.progress(events, partition)).await?,
@@ -123,6 +125,17 @@ impl Line {
             }))
         };
         self.answer(opened.await, Input::Opened).await;
+    }
+
+    /// Waits until the log has done with all it was given: a save that an earlier owner in this process has left behind (its
+    /// epoch is the same) must not land after the progress was read.
+    async fn settle(&self) -> Result<(), LogError> {
+        match self.io.log.append(Batch::default()).await {
+            // A full disk keeps nobody from reading.
+            Ok(_) | Err(AppendError::DiskFull) => Ok(()),
+            Err(AppendError::Closed) => Err(LogError::Closed),
+            Err(error) => Err(LogError::Unavailable(error.to_string().into())),
+        }
     }
 
     pub(super) async fn read_head(self, from: Offset) {
