@@ -180,12 +180,19 @@ impl Topics {
     /// Makes the topics of a broker as it wants them; answers the partitions that there are.
     async fn ensure(&self, broker: &Broker) -> Result<u32, LogError> {
         let names = BrokerTopics::of(&broker.topic);
-        let events = self.log.ensure_topic(&spec(broker, &names.events, broker.partitions)).await?;
-        // Retries and dead letters stay in the partition of their event.
-        for name in [&names.retry, &names.dead_letter] {
-            self.log.ensure_topic(&spec(broker, name, events.partitions)).await?;
+        let mut partitions = broker.partitions;
+        loop {
+            // Retries and dead letters stay in the partition of their event, so theirs are there before it.
+            for name in [&names.retry, &names.dead_letter] {
+                self.log.ensure_topic(&spec(broker, name, partitions)).await?;
+            }
+            let events = self.log.ensure_topic(&spec(broker, &names.events, partitions)).await?;
+            if events.partitions <= partitions {
+                return Ok(events.partitions);
+            }
+            // It had more before.
+            partitions = events.partitions;
         }
-        Ok(events.partitions)
     }
 
     fn publish(&self, desired: &Snapshot) {

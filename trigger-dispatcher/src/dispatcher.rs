@@ -298,11 +298,19 @@ impl Dispatcher {
 
 impl Shared {
     async fn ensure(&self, broker: &Broker) -> Result<TopicInfo, LogError> {
-        let events = self.log.ensure_topic(&topics::events(broker)).await?;
-        for sister in topics::sisters(broker, events.partitions) {
-            let _: TopicInfo = self.log.ensure_topic(&sister).await?;
+        let mut partitions = broker.partitions;
+        loop {
+            // The sisters first: a partition of the events topic that is there is taken over at once, together with theirs.
+            for sister in topics::sisters(broker, partitions) {
+                let _: TopicInfo = self.log.ensure_topic(&sister).await?;
+            }
+            let events = self.log.ensure_topic(&topics::events(broker)).await?;
+            if events.partitions <= partitions {
+                return Ok(events);
+            }
+            // It had more before.
+            partitions = events.partitions;
         }
-        Ok(events)
     }
 }
 

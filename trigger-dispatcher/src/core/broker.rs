@@ -109,7 +109,11 @@ impl BrokerCore {
         if self.partitions.is_empty() {
             self.shared.timers.set(turn.now + limits::HOUSEKEEPING_EVERY, Timer::Housekeeping);
         }
-        let bounds = opened.events_bounds;
+        let mut bounds = opened.events_bounds;
+        if opened.events.head == 0 {
+            // Nobody has ever dispatched it (partitions were added): all it holds came after its triggers.
+            bounds.end = bounds.start;
+        }
         let mut partition = Partition::open(number, opened, &mut self.shared)?;
         let triggers = self.shared.all_triggers();
         partition.apply(&triggers, bounds, &mut self.shared, turn);
@@ -225,7 +229,8 @@ impl BrokerCore {
 
     /// The save is not durable, or not known to be. One that was fenced loses the partition.
     pub(crate) fn save_failed(&mut self, save: SaveId, error: &AppendError, turn: &mut Turn<'_>) {
-        if matches!(error, AppendError::Fenced(..)) {
+        let waits = self.partitions.get(&save.partition).is_some_and(|known| known.saver.waits_for(save));
+        if waits && matches!(error, AppendError::Fenced(..)) {
             self.lost(save.partition, turn);
             turn.actions.push(Action::Lost(save.partition));
             return;

@@ -213,6 +213,11 @@ impl Saver {
             || !self.removed.is_empty()
     }
 
+    /// Whether the answer to this save is waited for. One of an earlier ownership is not.
+    pub(super) fn waits_for(&self, save: SaveId) -> bool {
+        self.outstanding.as_ref().is_some_and(|outstanding| outstanding.id == save.sequence)
+    }
+
     /// Whether everything is durable.
     pub(super) fn is_clean(&self) -> bool {
         self.outstanding.is_none() && !self.has_work()

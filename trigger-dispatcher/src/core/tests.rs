@@ -22,6 +22,19 @@ use crate::limits;
 use crate::select::TriggerTable;
 use crate::testing::trigger;
 
+fn config(budget: usize, sizes: Sizes) -> CoreConfig {
+    CoreConfig {
+        topics: BrokerTopics::of("events"),
+        partitions: 1,
+        budget: BodyBudget::new(budget),
+        lane_concurrency_max: limits::LANE_CONCURRENCY_MAX,
+        wait_in_place_max: limits::WAIT_IN_PLACE_MAX,
+        save_interval: limits::SAVE_INTERVAL,
+        sizes,
+        seed: 1,
+    }
+}
+
 struct Everything;
 
 impl Admission for Everything {
@@ -35,6 +48,7 @@ impl Admission for Everything {
 /// A core with one partition whose log takes everything at once.
 struct Bench {
     core: BrokerCore,
+    sizes: Sizes,
     now: u64,
     log: Vec<Record>,
     events: Progress,
@@ -51,20 +65,15 @@ impl Bench {
     }
 
     fn with_budget(triggers: Vec<Trigger>, budget: usize) -> Self {
+        Self::with(triggers, budget, Sizes::default())
+    }
+
+    fn with(triggers: Vec<Trigger>, budget: usize, sizes: Sizes) -> Self {
         let triggers: Vec<_> = triggers.into_iter().map(Arc::new).collect();
-        let config = CoreConfig {
-            topics: BrokerTopics::of("events"),
-            partitions: 1,
-            budget: BodyBudget::new(budget),
-            lane_concurrency_max: limits::LANE_CONCURRENCY_MAX,
-            wait_in_place_max: limits::WAIT_IN_PLACE_MAX,
-            save_interval: limits::SAVE_INTERVAL,
-            sizes: Sizes::default(),
-            seed: 1,
-        };
-        let core = BrokerCore::new(config, Arc::new(TriggerTable::new(triggers.clone())));
+        let core = BrokerCore::new(config(budget, sizes), Arc::new(TriggerTable::new(triggers.clone())));
         let mut bench = Self {
             core,
+            sizes,
             now: 1_000_000,
             log: Vec::new(),
             events: Progress::default(),
@@ -87,6 +96,15 @@ impl Bench {
             retry_bounds: Bounds { start: 0, end: 0 },
         };
         self.turn(|core, turn| core.gained(0, opened, turn).unwrap());
+    }
+
+    /// All that is not saved is gone, and somebody takes over.
+    fn restart(&mut self) {
+        let table = Arc::new(TriggerTable::new(self.triggers.clone()));
+        self.core = BrokerCore::new(config(1 << 20, self.sizes), table);
+        self.attempts.clear();
+        self.saves.clear();
+        self.gain();
     }
 
     fn bounds(&self) -> Bounds {
@@ -127,13 +145,18 @@ impl Bench {
         Chunk { entries, next }
     }
 
-    /// Events arrive and the head reader brings them.
-    fn arrive(&mut self, events: impl IntoIterator<Item = Event>) {
-        let from = self.log.len() as Offset;
+    /// Events come into the log.
+    fn publish(&mut self, events: impl IntoIterator<Item = Event>) {
         let time = Timestamp::from_millis(self.now);
         self.log.extend(
             events.into_iter().map(|event| Record::new(Envelope::of_event(&event, time, None), event)),
         );
+    }
+
+    /// Events arrive and the head reader brings them.
+    fn arrive(&mut self, events: impl IntoIterator<Item = Event>) {
+        let from = self.core.partitions[&0].head;
+        self.publish(events);
         let chunk = self.read(from, usize::MAX);
         self.turn(|core, turn| core.head_read(0, chunk, turn));
     }
@@ -153,21 +176,26 @@ impl Bench {
     }
 
     fn store(&mut self) {
-        while let Some((save, batch)) = self.saves.pop_front() {
-            self.dead_letters +=
-                batch.records.iter().filter(|(topic, ..)| topic.as_str() == "events_dead-letter").count();
-            for ProgressUpdate { topic, head, lanes, .. } in batch.progress {
-                let progress = if topic.as_str() == "events" { &mut self.events } else { &mut self.retry };
-                progress.head = head.unwrap_or(progress.head);
-                for (name, row) in lanes {
-                    match row {
-                        Some(row) => progress.lanes.insert(name, row),
-                        None => progress.lanes.remove(&name),
-                    };
-                }
+        while self.store_one() {}
+    }
+
+    /// The save under way succeeds; answers whether there was one.
+    fn store_one(&mut self) -> bool {
+        let Some((save, batch)) = self.saves.pop_front() else { return false };
+        self.dead_letters +=
+            batch.records.iter().filter(|(topic, ..)| topic.as_str() == "events_dead-letter").count();
+        for ProgressUpdate { topic, head, lanes, .. } in batch.progress {
+            let progress = if topic.as_str() == "events" { &mut self.events } else { &mut self.retry };
+            progress.head = head.unwrap_or(progress.head);
+            for (name, row) in lanes {
+                match row {
+                    Some(row) => progress.lanes.insert(name, row),
+                    None => progress.lanes.remove(&name),
+                };
             }
-            self.turn(|core, turn| core.saved(save, turn));
         }
+        self.turn(|core, turn| core.saved(save, turn));
+        true
     }
 
     fn set_triggers(&mut self, triggers: Vec<Trigger>) {
@@ -411,21 +439,7 @@ fn ordered_lanes_send_one_at_a_time_and_keep_their_place_over_a_restart() {
     bench.end(&attempt, status(500));
     bench.pass(Duration::from_millis(180));
     // It crashes: the attempt that was made counts, its successors wait.
-    let table = Arc::new(TriggerTable::new(bench.triggers.clone()));
-    let (topics, budget) = (BrokerTopics::of("events"), BodyBudget::new(1 << 20));
-    let config = CoreConfig {
-        topics,
-        partitions: 1,
-        budget,
-        lane_concurrency_max: 8,
-        wait_in_place_max: limits::WAIT_IN_PLACE_MAX,
-        save_interval: limits::SAVE_INTERVAL,
-        sizes: Sizes::default(),
-        seed: 2,
-    };
-    bench.core = BrokerCore::new(config, table);
-    bench.attempts.clear();
-    bench.gain();
+    bench.restart();
     bench.pass(Duration::from_secs(1));
     let [attempt] = &bench.attempts.make_contiguous() else { panic!("not one attempt") };
     assert_eq!((attempt.event.id(), attempt.attempts), ("0", 1));
@@ -441,4 +455,41 @@ fn what_nobody_takes_is_kept() {
     bench.store();
     let kept = bench.count("t", |counters| counters.kept.load(Relaxed).cast_signed());
     assert_eq!((kept, bench.dead_letters), (1, 1));
+}
+
+#[test]
+fn a_partition_that_was_never_dispatched_is_served_from_its_start() {
+    let mut bench = Bench::new(vec![trigger("t")]);
+    bench.publish((0..3).map(|id| event(id, "a", 10)));
+    bench.restart();
+    bench.store();
+    bench.arrive([event(3, "a", 10)]);
+    assert_eq!(bench.attempts.len(), 4);
+    for attempt in std::mem::take(&mut bench.attempts) {
+        bench.end(&attempt, status(200));
+    }
+    bench.pass(Duration::from_secs(1));
+    // From now on a new trigger starts at the end.
+    bench.publish([event(4, "a", 10)]);
+    bench.triggers.push(Arc::new(trigger("new")));
+    bench.restart();
+    bench.store();
+    bench.arrive([event(5, "a", 10)]);
+    let of_new = bench.attempts.iter().filter(|attempt| attempt.trigger.name.name() == "new");
+    assert_eq!(of_new.map(|attempt| attempt.event.id()).collect::<Vec<_>>(), ["5"]);
+}
+
+#[test]
+fn the_head_is_not_saved_before_all_triggers_have_their_rows() {
+    let sizes = Sizes { save_bytes: 1, ..Sizes::default() };
+    let mut bench = Bench::with((0..5).map(|n| only("never", &format!("t{n}"))).collect(), 1 << 20, sizes);
+    bench.arrive([event(1, "a", 10)]);
+    for _ in 0..40 {
+        bench.store_one();
+        let rows = bench.events.lanes.len();
+        assert!(bench.events.head == 0 || rows == 5, "with {rows} rows");
+        bench.now += 50;
+        bench.turn(BrokerCore::tick);
+    }
+    assert_eq!((bench.events.head, bench.events.lanes.len()), (1, 5));
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use futures_core::future::BoxFuture;
 use pelton_event::{Record, Timestamp};
 use pelton_event_log::{
-    Append, AppendError, Batch, Bounds, Chunk, Content, Entry, Epoch, EventLog, LogError, LogStatus, Offset,
-    Ownership, OwnershipChange, Partition, Progress, ReadLimit, Release, Stored, TopicInfo, TopicName,
-    TopicSpec,
+    Append, AppendError, Appended, Batch, Bounds, Chunk, Content, Entry, Epoch, EventLog, LogError,
+    LogStatus, Offset, Ownership, OwnershipChange, Partition, Progress, ReadLimit, Release, Stored,
+    TopicInfo, TopicName, TopicSpec,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -27,6 +27,9 @@ struct State {
     epochs: HashMap<(TopicName, Partition), Epoch>,
     refusals: Vec<AppendError>,
     panics: bool,
+    /// Appends that hang, with whom to answer, while some do.
+    held: Option<Vec<(Batch, Appended)>>,
+    ensured: Vec<TopicName>,
     reads: u64,
     appends: u64,
 }
@@ -45,6 +48,25 @@ impl MemoryLog {
     /// The next append panics.
     pub(crate) fn panic_once(&self) {
         self.state.lock().unwrap().panics = true;
+    }
+
+    /// Appends hang from now on, in their order.
+    pub(crate) fn hold(&self) {
+        self.state.lock().unwrap().held = Some(Vec::new());
+    }
+
+    /// Stores what hangs; further appends go through.
+    pub(crate) fn release(&self) {
+        let held = self.state.lock().unwrap().held.take();
+        for (batch, appended) in held.into_iter().flatten() {
+            let _ = appended.send(self.store(batch));
+        }
+        self.grown.send_replace(());
+    }
+
+    /// Topics that were made or changed, in order.
+    pub(crate) fn ensured(&self) -> Vec<TopicName> {
+        self.state.lock().unwrap().ensured.clone()
     }
 
     /// All records of a topic, partition after partition.
@@ -160,6 +182,10 @@ impl MemoryLog {
 impl EventLog for MemoryLog {
     fn append(&self, batch: Batch) -> Append {
         let (appended, append) = Append::pair();
+        if let Some(held) = &mut self.state.lock().unwrap().held {
+            held.push((batch, appended));
+            return append;
+        }
         let answer = self.store(batch);
         self.grown.send_replace(());
         let _ = appended.send(answer);
@@ -236,6 +262,7 @@ impl EventLog for MemoryLog {
     fn ensure_topic<'a>(&'a self, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo, LogError>> {
         Box::pin(async move {
             let mut state = self.state.lock().unwrap();
+            state.ensured.push(spec.name.clone());
             let topic = state.topics.entry(spec.name.clone()).or_default();
             topic.resize_with(topic.len().max(spec.partitions as usize), Vec::new);
             let partitions = u32::try_from(topic.len()).unwrap();

@@ -120,6 +120,14 @@ impl Partition {
     /// How far the head may be saved: not past an event that a lane has taken and no durable row, or row of this save, tells
     /// of; not past what could not be decoded and is not kept with this save.
     pub(super) fn head_to_save(&mut self, content: &mut Content, shared: &Shared) -> Offset {
+        // A head that is not 0 says that the triggers there were have their rows: one without starts at the end.
+        let is_new = |key: &LaneKey| {
+            let registered = self.registered.get(&key.trigger).filter(|_| key.replay.is_none());
+            registered.is_some_and(|registered| !registered.durable)
+        };
+        if self.saver.dirty.iter().any(is_new) {
+            return self.saver.saved_head;
+        }
         let lanes = self.saver.dirty.iter().filter_map(|key| self.lanes.get(key));
         let limit = lanes.filter_map(|lane| lane.saving.unsaved_from).fold(self.head, Offset::min);
         self.choose_nobodys(Source::Events, limit, content, shared)

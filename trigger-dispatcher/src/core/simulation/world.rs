@@ -280,8 +280,12 @@ impl World {
 
     /// Where new triggers start is told to the core now.
     pub(super) fn note_candidates(&mut self, partition: u32, gained: bool) {
-        let bounds = self.bounds(partition);
+        let mut bounds = self.bounds(partition);
         let life = self.tenures[&partition];
+        if gained && self.log.events[partition as usize].progress.head == 0 {
+            // Nobody has dispatched it before: nothing of it is from before its triggers.
+            bounds.end = bounds.start;
+        }
         for (known, _) in self.book.known.iter_mut().zip(&self.exists).filter(|(_, exists)| **exists) {
             let in_life = known.candidate.get(&partition).is_some_and(|(of, _)| *of == life);
             if !known.registered.contains_key(&partition) && (gained || !in_life) {

@@ -144,3 +144,51 @@ async fn an_idle_broker_asks_nothing_of_the_log() {
     assert_eq!(log.calls(), before);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn added_partitions_are_there_after_their_sisters_and_are_served_from_their_start() {
+    let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    world.ready(&["a"]).await;
+    world.publish(event("1")).await;
+    world.counted("a", "delivered", 1).await;
+    world.stop().await;
+    let position =
+        |name: &str| log.ensured().iter().position(|known| known.as_str().ends_with(name)).unwrap();
+    assert!(position("_retry") < position("-main") && position("_dead-letter") < position("-main"));
+    // Events come into the new partitions before anybody dispatches these.
+    let grown = Broker { partitions: 8, ..broker("main") };
+    for spec in crate::topics::sisters(&grown, 8).into_iter().chain([crate::topics::events(&grown)]) {
+        log.ensure_topic(&spec).await.unwrap();
+    }
+    let world = World { log: log.clone(), ..World::start(&log, &http, vec![], vec![]) };
+    for id in 2..50_u32 {
+        let id = id.to_string();
+        world.publish(crate::testing::event_with(&id, &[("partitionkey", &id)])).await;
+    }
+    world.snapshots.send_replace(snapshot(vec![grown], vec![trigger("a")]));
+    world.counted("a", "delivered", 48).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_left_behind_lands_before_the_next_owner_reads_progress() {
+    let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    world.ready(&["a"]).await;
+    world.publish(event("1")).await;
+    until("it is on its way", || http.ids().len() == 1).await;
+    // The disk hangs, with the save of its end.
+    log.hold();
+    http.gate.add_permits(10);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.run.abort();
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    log.release();
+    world.ready(&["a"]).await;
+    world.publish(event("2")).await;
+    world.counted("a", "delivered", 1).await;
+    assert_eq!(http.ids(), ["1", "2"]);
+    world.stop().await;
+}
