@@ -73,14 +73,31 @@ pub(crate) fn table<const N: usize>(
 
 /// Labels and values, one a line, values aligned; an empty value has no line.
 pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let facts: Vec<_> = facts.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-    let width = facts.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0) + 3;
-    let fact = |(label, value): &(&str, String)| {
-        let label = format!("{label}:");
-        let indent = format!("\n{:width$}", "");
-        format!("{label:width$}{}", value.replace('\n', &indent))
-    };
-    trimmed(&facts.iter().map(fact).collect::<Vec<_>>().join("\n"))
+    let facts = facts.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
+    sections(vec![(String::new(), facts)])
+}
+
+/// A title, and labels with their values under it.
+pub(crate) type Section = (String, Vec<(String, String)>);
+
+/// Facts under titles, all values aligned; a section without a title is not indented, one without a value is left out.
+pub(crate) fn sections(sections: Vec<Section>) -> String {
+    let indent = |title: &str| if title.is_empty() { "" } else { "  " };
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for (title, facts) in sections {
+        let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
+        let mut facts = facts.map(|(label, value)| (format!("{}{label}:", indent(&title)), value)).peekable();
+        if facts.peek().is_some() && !title.is_empty() {
+            lines.push((format!("{title}:"), String::new()));
+        }
+        lines.extend(facts);
+    }
+    let labels = lines.iter().filter(|(_, value)| !value.is_empty()).map(|(label, _)| label.chars().count());
+    let width = labels.max().unwrap_or(0) + 2;
+    let continued = format!("\n{:width$}", "");
+    let line =
+        |(label, value): &(String, String)| format!("{label:width$}{}", value.replace('\n', &continued));
+    trimmed(&lines.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 fn trimmed(text: &str) -> String {
@@ -116,6 +133,20 @@ mod tests {
         let text =
             facts([("Name", "a".to_owned()), ("Nothing", String::new()), ("Last error", "x\ny".to_owned())]);
         assert_eq!(text, "Name:        a\nLast error:  x\n             y");
+    }
+
+    #[test]
+    fn sections_share_their_alignment() {
+        let of = |title: &str, facts: &[(&str, &str)]| {
+            let facts = facts.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned()));
+            (title.to_owned(), facts.collect::<Vec<_>>())
+        };
+        let text = sections(vec![
+            of("", &[("Name", "a")]),
+            of("Since a very long time ago", &[("Delivered", "1\n2")]),
+            of("Nothing", &[("None", "")]),
+        ]);
+        assert_eq!(text, "Name:         a\nSince a very long time ago:\n  Delivered:  1\n              2");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `pelton describe`: a resource and its state at a glance.
 
 use clap::Args;
-use pelton_resources::Kind;
+use pelton_resources::{Kind, NamespacedName};
 use pelton_runtime::clock::Clock;
+use pelton_runtime::config::{ByteSize, HumanDuration};
 use serde_json::{Map, Value};
 
 use super::name;
@@ -31,7 +32,8 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
     }
     let problems = Problems::read(&api).await?;
     let answer = answer.map_err(|failure| problems.explain(failure, kind, &resource))?;
-    output::line(&glance(kind, &answer, &problems, Clock::system().unix_ms()))
+    let beside = Beside::read(&api, problems, kind, &resource).await?;
+    output::line(&glance(kind, &answer, &beside))
 }
 
 /// Milliseconds since the epoch of an RFC 3339 time.
@@ -45,33 +47,80 @@ pub(super) fn age(time: &str, now_unix_ms: u64) -> String {
         .map_or_else(|| time.to_owned(), |then| output::duration(now_unix_ms.saturating_sub(then) / 1000))
 }
 
+/// What is known of a resource beside its own answer.
+struct Beside {
+    problems: Problems,
+    /// How long Pelton runs.
+    uptime_seconds: Option<u64>,
+    /// Dead letters of a broker that are open, for people.
+    dead_letters: String,
+    now_unix_ms: u64,
+}
+
+impl Beside {
+    async fn read(
+        api: &Api,
+        problems: Problems,
+        kind: Kind,
+        resource: &NamespacedName,
+    ) -> Result<Self, Failure> {
+        let status = api.get("/api/v1/status").await?;
+        let dead_letters = match kind {
+            Kind::Broker => open_letters(
+                &api.get(&format!("{}/dead-letters?limit=1000", name::path(kind, resource))).await?,
+            ),
+            _ => String::new(),
+        };
+        let uptime_seconds = status["uptimeSeconds"].as_u64();
+        Ok(Self { problems, uptime_seconds, dead_letters, now_unix_ms: Clock::system().unix_ms() })
+    }
+}
+
+/// The number of dead letters of a page that may not be the last.
+fn open_letters(page: &Value) -> String {
+    let count = page["items"].as_array().map_or(0, Vec::len);
+    if page["next"].is_null() { count.to_string() } else { format!("{count} or more") }
+}
+
 /// State first, then the counters, then what is in force.
-fn glance(kind: Kind, item: &Value, problems: &Problems, now: u64) -> String {
-    let (spec, status) = (&item["spec"], &item["status"]);
-    let mut facts: Vec<(String, String)> = vec![
+fn glance(kind: Kind, item: &Value, beside: &Beside) -> String {
+    let (spec, status, now) = (&item["spec"], &item["status"], beside.now_unix_ms);
+    let state = vec![
         (kind.to_string(), format!("{}/{}", text(&item["namespace"]), text(&item["name"]))),
         ("Ready".to_owned(), ready(item)),
-        ("Problem".to_owned(), problem(&problems.errors_of(item))),
-        ("Warning".to_owned(), problems.warnings_of(item).join("\n")),
+        ("Problem".to_owned(), problem(&beside.problems.errors_of(item))),
+        ("Warning".to_owned(), beside.problems.warnings_of(item).join("\n")),
         ("Backlog".to_owned(), backlog(&status["backlog"])),
         ("Oldest undelivered".to_owned(), oldest(status, now)),
+        ("Dead letters open".to_owned(), beside.dead_letters.clone()),
+        ("Last error".to_owned(), last_error(&status["lastError"], now)),
     ];
-    for (label, count) in counters(&status["counters"]) {
-        facts.push((capital(label), count.to_string()));
-    }
-    facts.push(("Last error".to_owned(), last_error(&status["lastError"], now)));
-    for fact in status["facts"].as_array().into_iter().flatten() {
-        facts.push((capital(&text(&fact["label"])), text(&fact["text"])));
-    }
-    for (key, value) in spec.as_object().into_iter().flatten().filter(|(key, _)| !is_told(key, spec)) {
-        facts.push((words(key), setting(value)));
-    }
-    output::facts(facts.iter().map(|(label, value)| (label.as_str(), value.clone())))
+    let counters = counters(&status["counters"]).into_iter();
+    let counters = counters.map(|(label, count)| (capital(label), count.to_string())).collect();
+    let since =
+        beside.uptime_seconds.map_or_else(String::new, |up| format!(" ({} ago)", output::duration(up)));
+    let facts = status["facts"].as_array().into_iter().flatten();
+    let facts = facts.map(|fact| (fact_label(&text(&fact["label"]), spec), text(&fact["text"])));
+    let settings = spec.as_object().into_iter().flatten().filter(|(key, _)| !is_told(key, spec));
+    let settings = settings.map(|(key, value)| (words(key), setting(key, value)));
+    output::sections(vec![
+        (String::new(), state),
+        (format!("Since the start{since}"), counters),
+        (String::new(), facts.chain(settings).collect()),
+    ])
+}
+
+/// A role's fact about what is a setting too is called its state.
+fn fact_label(label: &str, spec: &Value) -> String {
+    let label = capital(label);
+    let mut settings = spec.as_object().into_iter().flatten().map(|(key, _)| key);
+    let is_setting = settings.any(|key| words(key) == label && !is_told(key, spec));
+    if is_setting { format!("{label} state") } else { label }
 }
 
 /// Settings that say nothing more: not set, or told as the state already.
 fn is_told(key: &str, spec: &Value) -> bool {
-    spec[key].is_null() || spec[key] == "" || (key == "paused" && spec[key] == false)
+    spec[key].is_null() || spec[key] == "" || key == "paused"
 }
 
 fn ready(item: &Value) -> String {
@@ -144,18 +193,31 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// A text for people: durations and sizes as the configuration has them.
+fn for_people(key: &str, value: &Value) -> String {
+    let duration = value.as_str().filter(|text| text.starts_with('P')).and_then(|text| {
+        let duration: jiff::SignedDuration = text.parse().ok()?;
+        Some(HumanDuration::from_millis(u64::try_from(duration.as_millis()).ok()?).to_string())
+    });
+    let size = value
+        .as_u64()
+        .filter(|_| key.ends_with("Bytes"))
+        .map(|bytes| ByteSize::from_bytes(bytes).to_string());
+    duration.or(size).unwrap_or_else(|| text(value))
+}
+
 /// A setting on one line, or as a list of its own settings.
-fn setting(value: &Value) -> String {
+fn setting(key: &str, value: &Value) -> String {
     match value {
         Value::Object(settings) if is_flat(settings) => {
             let set = settings.iter().filter(|(_, value)| !value.is_null());
-            set.map(|(key, value)| format!("{} {}", words(key).to_lowercase(), text(value)))
+            set.map(|(key, value)| format!("{} {}", words(key).to_lowercase(), for_people(key, value)))
                 .collect::<Vec<_>>()
                 .join("\n")
         }
         Value::Object(_) | Value::Array(_) => serde_saphyr::to_string(value)
             .map_or_else(|_| value.to_string(), |yaml| yaml.trim_end().to_owned()),
-        other => text(other),
+        other => for_people(key, other),
     }
 }
 
@@ -192,30 +254,34 @@ mod tests {
             "kind": "Trigger", "namespace": "default", "name": "paid", "ready": false, "reason": "BrokerNotFound",
             "message": "there is no Broker default/shop",
             "spec": {
-                "broker": "default/shop", "filter": {"exact": {"type": "order.paid"}}, "maxRate": null, "paused": false,
+                "broker": "default/shop", "subscriber": "http://127.0.0.1:9001/", "filter": {"exact": {"type": "order.paid"}}, "maxRate": null, "paused": false,
                 "start": "", "delivery": {"retry": 10, "backoffDelay": "PT0.2S", "deadLetterSink": null},
             },
             "status": {
                 "backlog": 12, "oldest": "1970-01-01T00:00:01Z", "counters": {"delivered": 5, "discarded": 0, "failed attempts": 3, "kept": 1, "matched": 9},
                 "lastError": {"time": "1970-01-01T00:01:00Z", "message": "503 from http://127.0.0.1:9001/"},
-                "facts": [{"label": "defined in", "text": "triggers.yaml:12"}],
+                "facts": [{"label": "defined in", "text": "triggers.yaml:12"}, {"label": "subscriber", "text": "broken"}],
             },
         });
         let problems = Problems::of(&json!({"items": [{
             "severity": "error", "place": "triggers.yaml:13", "kind": "Trigger", "namespace": "default", "name": "paid", "field": "",
             "message": "wrong",
         }]}));
-        let shown = glance(Kind::Trigger, &item, &problems, 61_000);
+        let beside =
+            Beside { problems, uptime_seconds: Some(61), dead_letters: String::new(), now_unix_ms: 61_000 };
+        let shown = glance(Kind::Trigger, &item, &beside);
         for line in [
             "Trigger:             default/paid",
             "Ready:               no, BrokerNotFound\n                     there is no Broker default/shop",
             "Problem:             triggers.yaml:13: wrong\n                     The last good state is in force.\n",
             "Backlog:             12 events",
             "Oldest undelivered:  1m ago (1970-01-01T00:00:01Z)",
-            "Matched:             9\nDelivered:           5\nFailed attempts:     3\nKept:                1\n",
+            "Since the start (1m1s ago):\n  Matched:           9\n  Delivered:         5\n  Failed attempts:   3\n  Kept:              1\n",
+            "Subscriber state:    broken",
+            "Subscriber:          http://127.0.0.1:9001/",
             "Last error:          503 from http://127.0.0.1:9001/\n                     1s ago (1970-01-01T00:01:00Z)",
             "Defined in:          triggers.yaml:12",
-            "Delivery:            backoff delay PT0.2S\n                     retry 10",
+            "Delivery:            backoff delay 200ms\n                     retry 10",
         ] {
             assert!(shown.contains(line), "`{line}` is not in:\n{shown}");
         }
@@ -229,11 +295,20 @@ mod tests {
     fn what_is_not_known_is_not_called_zero() {
         let shown = glance(
             Kind::Broker,
-            &json!({"namespace": "n", "name": "b", "ready": true, "spec": {}, "status": {"backlog": null}}),
-            &Problems::of(&Value::Null),
-            0,
+            &json!({
+                "namespace": "n", "name": "b", "ready": true, "status": {"backlog": null},
+                "spec": {"retention": "PT720H", "retentionBytes": 10_737_418_240_u64},
+            }),
+            &Beside {
+                problems: Problems::of(&Value::Null),
+                uptime_seconds: None,
+                dead_letters: open_letters(&json!({"items": [1, 2], "next": "0-3"})),
+                now_unix_ms: 0,
+            },
         );
         assert!(shown.contains("Backlog:             not known"), "{shown}");
         assert!(shown.contains("Last error:          none"), "{shown}");
+        assert!(shown.contains("Dead letters open:   2 or more"), "{shown}");
+        assert!(shown.contains("Retention:           30d\nRetention bytes:     10GiB"), "{shown}");
     }
 }
