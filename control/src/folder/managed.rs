@@ -37,7 +37,14 @@ pub(super) fn text_of(document: &Document) -> Result<String, String> {
 }
 
 /// Replaces (or creates) a file: written beside it, synced, renamed, the folder synced.
+///
+/// # Errors
+/// With the path of the file.
 pub(super) fn write(path: &Path, text: &str, mode: Mode) -> io::Result<()> {
+    replace(path, text, mode).map_err(|error| at(path, &error))
+}
+
+fn replace(path: &Path, text: &str, mode: Mode) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("a file lies in a folder"))?;
     create_folders(folder)?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
@@ -56,10 +63,15 @@ pub(super) fn write(path: &Path, text: &str, mode: Mode) -> io::Result<()> {
 /// Removes a file, if it is there.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync_folder),
+        Ok(()) => path.parent().map_or(Ok(()), sync_folder).map_err(|error| at(path, &error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+        Err(error) => Err(at(path, &error)),
     }
+}
+
+/// An error that names the file.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Makes all changes, or, if one fails, takes back those made before it.
@@ -70,7 +82,7 @@ pub(super) fn write_all(dir: &Path, changes: &[(String, Option<String>, Mode)]) 
         let before = match fs::read_to_string(&path) {
             Ok(before) => Some(before),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return take_back(dir, &done, error),
+            Err(error) => return take_back(dir, &done, at(&path, &error)),
         };
         if let Err(error) = change(&path, text.as_deref(), *mode) {
             return take_back(dir, &done, error);

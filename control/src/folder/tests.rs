@@ -358,5 +358,6 @@ async fn a_change_that_cannot_be_stored_changes_nothing() {
     let (_, handle, writer) = site.open();
     let error = writer.apply(trigger("t", 1)).await.unwrap_err();
     assert!(matches!(error, WriteError::Storage(_)), "{error}");
+    assert!(error.to_string().contains("pelton-managed/trigger/default/t.yaml: "), "{error}");
     assert!(now(&handle).triggers.is_empty());
 }
