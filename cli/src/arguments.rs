@@ -44,6 +44,12 @@ pub(crate) struct Global {
     pub(crate) output: Format,
 }
 
+/// Reads how many, where none makes no sense.
+pub(crate) fn at_least_one(text: &str) -> Result<u64, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "write a whole number from 1 on".to_owned())
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run all roles in one process
@@ -95,11 +101,19 @@ pub(crate) enum Command {
 mod tests {
     use clap::CommandFactory;
 
-    use super::Cli;
+    use super::{Cli, at_least_one};
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn none_is_no_count() {
+        assert_eq!(at_least_one("2"), Ok(2));
+        for wrong in ["0", "-1", "x", ""] {
+            assert!(at_least_one(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use pelton_resources::{Kind, NamespacedName};
 use serde_json::{Value, json};
 
 use crate::api::admin::{Api, part, with_query};
-use crate::arguments::Global;
+use crate::arguments::{Global, at_least_one};
 use crate::failure::Failure;
 use crate::output::{self, Format};
 use crate::resources::name;
@@ -52,7 +52,7 @@ struct List {
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
     /// At most so many
-    #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = at_least_one)]
     limit: u64,
     /// Those from this one on: the `next` of the list before
     #[arg(long, value_name = "ID")]

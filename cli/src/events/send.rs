@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::api::connection::Endpoint;
-use crate::arguments::Global;
+use crate::arguments::{Global, at_least_one};
 use crate::failure::Failure;
 use crate::output::{self, Format};
 use compose::{Source, SourceError, Template};
@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "FILE.jsonl", conflicts_with_all = ["id", "count"])]
     file: Option<std::path::PathBuf>,
     /// How many events
-    #[arg(short, long, default_value_t = 1, value_name = "COUNT", conflicts_with = "id", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, default_value_t = 1, value_name = "COUNT", conflicts_with = "id", value_parser = at_least_one)]
     count: u64,
     /// Events per second, at most
     #[arg(short, long, value_name = "PER_SECOND")]
