@@ -27,6 +27,9 @@ pub const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 pub const SAVE_RETRY_MIN: Duration = Duration::from_millis(100);
 /// No wait after a failed save is longer.
 pub const SAVE_RETRY_MAX: Duration = Duration::from_secs(5);
+/// After so many refusals in a row of a reply for which a full log has no room, the event that it answers, if the log is full
+/// because of that event, becomes a dead letter.
+pub const REPLY_REFUSALS_MAX: u32 = 6;
 /// Bytes of records and rows in one save, about; at least one of each goes.
 pub const SAVE_BYTES: usize = 4 * 1024 * 1024;
 /// How long progress of a deleted trigger is kept.

@@ -482,6 +482,19 @@ impl Lane {
         self.enqueue(source, offset);
     }
 
+    /// An event that was to move to the retry topic waits here after all.
+    pub(super) fn come_back(&mut self, offset: Offset, due: Timestamp) {
+        let Some(open) = self.events.reopen(offset) else { return };
+        self.sink_pending += usize::from(open.target == Target::DeadLetterSink);
+        self.in_transit -= 1;
+        self.wait(Source::Events, offset, due);
+    }
+
+    /// The first event that it still owes or is at.
+    pub(super) fn lowest(&self) -> Option<Offset> {
+        self.events.iter().next().map(|open| open.offset).into_iter().chain(self.next).min()
+    }
+
     /// An event goes to the dead letter sink from now on.
     pub(super) fn turn_to_sink(&mut self, source: Source, offset: Offset, due: Timestamp) {
         let Some(open) = self.get_mut(source, offset) else { return };

@@ -5,6 +5,7 @@
 //! has taken and no row tells of.
 
 mod choose;
+mod refusal;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,11 +19,11 @@ use pelton_event_log::{
 
 use super::action::{Action, LaneKey, SaveId, Source, Turn};
 use super::counters::TriggerCounters;
-use super::deliver::Handle;
 use super::open::{End, Open};
 use super::partition::Partition;
 use super::shared::{Shared, Timer};
 use crate::limits;
+use refusal::Portion;
 
 /// A record to be stored together with the end that it belongs to.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct PendingRecord {
     offset: Offset,
     /// The save it is in; 0: none.
     save: u64,
+    /// The save it was in last.
+    last_save: u64,
 }
 
 /// Rows as a progress update has them.
@@ -57,7 +60,7 @@ impl PendingRecord {
         partition: PartitionNumber,
         record: Record,
     ) -> Self {
-        Self { role: Role::Reply, partition, record, lane: Some(lane), source, offset, save: 0 }
+        Self { role: Role::Reply, partition, record, lane: Some(lane), source, offset, save: 0, last_save: 0 }
     }
 
     pub(super) fn retry(
@@ -67,7 +70,7 @@ impl PendingRecord {
         partition: PartitionNumber,
         record: Record,
     ) -> Self {
-        Self { role: Role::Retry, partition, record, lane: Some(lane), source, offset, save: 0 }
+        Self { role: Role::Retry, partition, record, lane: Some(lane), source, offset, save: 0, last_save: 0 }
     }
 
     pub(super) fn dead_letter(
@@ -77,7 +80,7 @@ impl PendingRecord {
         partition: PartitionNumber,
         record: Record,
     ) -> Self {
-        Self { role: Role::DeadLetter, partition, record, lane, source, offset, save: 0 }
+        Self { role: Role::DeadLetter, partition, record, lane, source, offset, save: 0, last_save: 0 }
     }
 
     fn size(&self) -> usize {
@@ -109,8 +112,7 @@ pub(super) struct Saver {
     failures: u32,
     not_before: Timestamp,
     timer: Option<Timestamp>,
-    /// The log refused a save as too large: one record at a time.
-    small: bool,
+    portion: Portion,
     /// Why the last save failed.
     pub error: Option<Box<str>>,
 }
@@ -119,9 +121,13 @@ pub(super) struct Saver {
 #[derive(Debug)]
 struct Content {
     id: u64,
+    now: Timestamp,
     /// Bytes that still fit.
     room: usize,
     records: Vec<(TopicName, PartitionNumber, Record)>,
+    /// Bytes of the records, and of the largest.
+    bytes: usize,
+    largest: usize,
 }
 
 /// A save under way.
@@ -133,6 +139,10 @@ struct Outstanding {
     removed: Vec<Arc<str>>,
     head: Option<Offset>,
     retry_head: Option<Offset>,
+    /// Records in it, their bytes, and those of the largest.
+    records: usize,
+    bytes: usize,
+    largest: usize,
 }
 
 impl Saver {
@@ -153,7 +163,7 @@ impl Saver {
             failures: 0,
             not_before: Timestamp::EPOCH,
             timer: None,
-            small: false,
+            portion: Portion::new(),
             error: None,
         }
     }
@@ -205,12 +215,11 @@ impl Saver {
     }
 
     fn has_work(&self) -> bool {
-        self.moved
-            || !self.records.is_empty()
-            || !self.nobodys.is_empty()
-            || !self.dirty.is_empty()
-            || !self.retry_dirty.is_empty()
-            || !self.removed.is_empty()
+        self.has_progress() || !self.records.is_empty() || !self.nobodys.is_empty()
+    }
+
+    fn has_progress(&self) -> bool {
+        self.moved || !self.dirty.is_empty() || !self.retry_dirty.is_empty() || !self.removed.is_empty()
     }
 
     /// Whether the answer to this save is waited for. One of an earlier ownership is not.
@@ -251,27 +260,44 @@ impl Partition {
 
     /// Starts a save if there is something to save and it is time.
     pub(super) fn save(&mut self, shared: &mut Shared, turn: &mut Turn<'_>) {
-        let saver = &mut self.saver;
+        let saver = &self.saver;
         if saver.outstanding.is_some() || !saver.has_work() {
             return;
         }
-        let urgent = saver.hurry || self.stopping || !saver.records.is_empty();
+        let held_until = saver.held_until(turn.now);
+        let has_records = !saver.records.is_empty() && held_until.is_none();
+        let urgent = saver.hurry || self.stopping || has_records;
         let waits_until = saver.since.unwrap_or(turn.now) + shared.config.save_interval * 3 / 4;
         let due = if urgent { saver.not_before } else { saver.not_before.max(waits_until) };
-        if turn.now < due {
-            if saver.timer.is_none_or(|set| set <= turn.now || due < set) {
-                saver.timer = Some(due);
-                shared.timers.set(due, Timer::Save(self.number));
+        if saver.has_progress() || held_until.is_none() {
+            if turn.now < due {
+                self.save_at(
+                    held_until.map_or(due, |held| due.min(held.max(saver.not_before))),
+                    shared,
+                    turn,
+                );
+                return;
             }
-            return;
+            let within = Urgency::Within(shared.config.save_interval / 4);
+            self.begin_save(if urgent { Urgency::Now } else { within }, shared, turn);
         }
-        let urgency = if urgent { Urgency::Now } else { Urgency::Within(shared.config.save_interval / 4) };
-        self.begin_save(urgency, shared, turn);
+        if let Some(held_until) = self.saver.held_until(turn.now).filter(|_| self.saver.outstanding.is_none())
+        {
+            self.save_at(held_until, shared, turn);
+        }
+    }
+
+    fn save_at(&mut self, due: Timestamp, shared: &mut Shared, turn: &Turn<'_>) {
+        let timer = &mut self.saver.timer;
+        if timer.is_none_or(|set| set <= turn.now || due < set) {
+            *timer = Some(due);
+            shared.timers.set(due, Timer::Save(self.number));
+        }
     }
 
     fn begin_save(&mut self, urgency: Urgency, shared: &mut Shared, turn: &mut Turn<'_>) {
         let id = shared.next_sequence();
-        let mut content = Content { id, room: shared.sizes.save_bytes, records: Vec::new() };
+        let mut content = Content::new(id, shared.sizes.save_bytes, turn.now);
         self.choose_records(&mut content, shared);
         let (lanes, mut rows) = self.choose_rows(&mut content, shared);
         let retry_lanes = self.choose_retry_lanes(&mut content);
@@ -282,6 +308,7 @@ impl Partition {
         rows.extend(removed.iter().map(|name| (name.clone(), None)));
         let head = Some(head).filter(|head| *head > self.saver.saved_head);
         let retry_head = Some(retry_head).filter(|head| *head > self.saver.saved_retry_head);
+        let (records, bytes, largest) = (content.records.len(), content.bytes, content.largest);
         let topics = &shared.config.topics;
         let mut batch = Batch { records: content.records, progress: Vec::new(), urgency };
         for (topic, head, lanes) in [(&topics.events, head, rows), (&topics.retry, retry_head, retry_rows)] {
@@ -294,9 +321,13 @@ impl Partition {
         (saver.hurry, saver.moved) = (false, false);
         saver.since = saver.has_work().then_some(turn.now);
         if batch.progress.is_empty() && batch.records.is_empty() {
+            if std::mem::take(&mut saver.portion.progress_first) {
+                self.save(shared, turn);
+            }
             return;
         }
-        saver.outstanding = Some(Outstanding { id, lanes, retry_lanes, removed, head, retry_head });
+        saver.outstanding =
+            Some(Outstanding { id, lanes, retry_lanes, removed, head, retry_head, records, bytes, largest });
         let save = SaveId { partition: self.number, sequence: id };
         turn.actions.push(Action::Save { save, batch });
     }
@@ -305,7 +336,13 @@ impl Partition {
     pub(super) fn saved(&mut self, id: SaveId, shared: &mut Shared, turn: &mut Turn<'_>) {
         let Some(save) = self.saver.outstanding.take_if(|save| save.id == id.sequence) else { return };
         let saver = &mut self.saver;
-        (saver.failures, saver.small, saver.error) = (0, false, None);
+        saver.failures = 0;
+        let partial = saver.portion.progress_first;
+        saver.portion.taken(&save);
+        let complete = !partial || (saver.records.is_empty() && saver.nobodys.is_empty());
+        if complete && saver.portion.refused.is_none() {
+            saver.error = None;
+        }
         saver.saved_head = save.head.unwrap_or(saver.saved_head);
         saver.saved_retry_head = save.retry_head.unwrap_or(saver.saved_retry_head);
         saver.nobodys.retain(|record| record.save != save.id);
@@ -381,21 +418,14 @@ impl Partition {
     ) {
         let Some(save) = self.saver.outstanding.take_if(|save| save.id == id.sequence) else { return };
         let saver = &mut self.saver;
-        saver.failures = saver.failures.saturating_add(1);
         saver.error = Some(error.to_string().into());
         saver.moved = true;
-        saver.removed.extend(save.removed);
-        let wait = limits::SAVE_RETRY_MIN * 2_u32.saturating_pow(saver.failures.min(10) - 1);
-        saver.not_before = turn.now + wait.min(limits::SAVE_RETRY_MAX);
-        let mut alone = None;
-        for record in saver.nobodys.iter_mut().filter(|record| record.save == save.id) {
+        saver.removed.extend_from_slice(&save.removed);
+        let records = saver.nobodys.iter_mut().chain(&mut saver.records);
+        for record in records.filter(|record| record.save == save.id) {
             record.save = 0;
         }
-        for record in saver.records.iter_mut().filter(|record| record.save == save.id) {
-            record.save = 0;
-            alone = Some(record.role);
-        }
-        for key in save.lanes {
+        for &key in &save.lanes {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.events.leave_save(save.id);
                 let saving = &mut lane.saving;
@@ -407,7 +437,7 @@ impl Partition {
             }
             self.mark_dirty(key, turn.now);
         }
-        for key in save.retry_lanes {
+        for &key in &save.retry_lanes {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.retries.leave_save(save.id);
                 let saving = &mut lane.saving;
@@ -417,25 +447,7 @@ impl Partition {
             }
             self.mark_retry_dirty(key, turn.now);
         }
-        if matches!(error, AppendError::TooLarge { .. }) {
-            self.make_smaller(alone == Some(Role::Reply), &error.to_string(), shared, turn);
-        }
-    }
-
-    /// The log takes less at once: one record at a time, and a reply that is too large even so is refused.
-    fn make_smaller(&mut self, is_reply: bool, message: &str, shared: &Shared, turn: &Turn<'_>) {
-        if !self.saver.small {
-            self.saver.small = true;
-            self.saver.not_before = turn.now;
-            return;
-        }
-        if is_reply
-            && let Some(record) = self.saver.records.pop_front()
-            && let Some(lane) = record.lane
-        {
-            let handle = Handle { lane, source: record.source, offset: record.offset };
-            self.refuse_reply(handle, message, shared, turn);
-        }
+        self.after_failure(&save, error, shared, turn);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The core with one partition, step by step.
 
+mod refusals;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use pelton_event::{Envelope, Event, EventBuilder, Kind, Record, SpecVersion, Timestamp};
 use pelton_event_log::{
-    Batch, Bounds, BrokerTopics, Chunk, Content, Entry, Epoch, Offset, Progress, ProgressUpdate, Urgency,
+    AppendError, Batch, Bounds, BrokerTopics, Chunk, Content, Entry, Epoch, Offset, Progress, ProgressUpdate,
+    Urgency,
 };
 use pelton_filter::{Expression, Filter};
 use pelton_resources::contracts::{Outcome, Response};
@@ -45,6 +48,8 @@ impl Admission for Everything {
     fn end(&mut self, _: u32) {}
 }
 
+type Refuse = dyn Fn(&Batch) -> Option<AppendError>;
+
 /// A core with one partition whose log takes everything at once.
 struct Bench {
     core: BrokerCore,
@@ -57,6 +62,8 @@ struct Bench {
     saves: VecDeque<(SaveId, Batch)>,
     triggers: Vec<Arc<Trigger>>,
     dead_letters: usize,
+    /// Says which saves the log does not take.
+    refuse: Box<Refuse>,
 }
 
 impl Bench {
@@ -82,6 +89,7 @@ impl Bench {
             saves: VecDeque::new(),
             triggers,
             dead_letters: 0,
+            refuse: Box::new(|_| None),
         };
         bench.gain();
         bench
@@ -182,6 +190,10 @@ impl Bench {
     /// The save under way succeeds; answers whether there was one.
     fn store_one(&mut self) -> bool {
         let Some((save, batch)) = self.saves.pop_front() else { return false };
+        if let Some(error) = (self.refuse)(&batch) {
+            self.turn(|core, turn| core.save_failed(save, &error, turn));
+            return true;
+        }
         self.dead_letters +=
             batch.records.iter().filter(|(topic, ..)| topic.as_str() == "events_dead-letter").count();
         for ProgressUpdate { topic, head, lanes, .. } in batch.progress {

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use pelton_event::Timestamp;
 use pelton_event_log::{LaneProgress, Offset};
 
-use super::{ChangedRows, Content, PendingRecord, Role};
+use super::{ChangedRows, Content, PendingRecord, Role, Saver};
 use crate::core::action::{LaneKey, Source};
 use crate::core::partition::{Partition, row_name};
 use crate::core::progress::{self, Behind, EventsRow};
@@ -15,9 +16,16 @@ use crate::limits;
 impl Partition {
     /// Takes records in their order; the ends they belong to enter the save.
     pub(super) fn choose_records(&mut self, content: &mut Content, shared: &Shared) {
-        let most = if self.saver.small { 1 } else { usize::MAX };
-        for pending in self.saver.records.iter_mut().take(most) {
-            if !content.records.is_empty() && pending.size() > content.room {
+        let Saver { records, portion, .. } = &mut self.saver;
+        if portion.progress_first {
+            return;
+        }
+        for pending in records {
+            let size = pending.size();
+            if portion.holds_back(size, content.now) {
+                continue;
+            }
+            if portion.is_full(content, size) {
                 break;
             }
             content.take(pending, shared);
@@ -76,7 +84,8 @@ impl Partition {
 
     /// Whether the row of a lane has to wait for a later save. One whose record is in this save has not.
     fn is_full(&self, content: &Content, rows: usize, key: LaneKey, source: Source) -> bool {
-        let full = content.room == 0 || (self.saver.small && rows > 0);
+        let small = self.saver.portion.small && (rows > 0 || !content.records.is_empty());
+        let full = content.room == 0 || small;
         let is_its = |record: &PendingRecord| {
             let counts = record.source == source || source == Source::Events;
             record.save == content.id && record.lane == Some(key) && counts
@@ -153,12 +162,16 @@ impl Partition {
         content: &mut Content,
         shared: &Shared,
     ) -> Offset {
-        let small = self.saver.small;
-        for pending in self.saver.nobodys.iter_mut().filter(|pending| pending.source == source) {
+        let Saver { nobodys, portion, .. } = &mut self.saver;
+        for pending in nobodys.iter_mut().filter(|pending| pending.source == source) {
             if pending.offset >= limit {
                 break;
             }
-            if !content.records.is_empty() && (small || pending.size() > content.room) {
+            let size = pending.size();
+            if portion.progress_first
+                || portion.holds_back(size, content.now)
+                || portion.is_full(content, size)
+            {
                 return pending.offset;
             }
             content.take(pending, shared);
@@ -219,9 +232,16 @@ impl Partition {
 }
 
 impl Content {
+    pub(super) fn new(id: u64, room: usize, now: Timestamp) -> Self {
+        Self { id, now, room, records: Vec::new(), bytes: 0, largest: 0 }
+    }
+
     fn take(&mut self, pending: &mut PendingRecord, shared: &Shared) {
-        self.room = self.room.saturating_sub(pending.size());
-        pending.save = self.id;
+        let size = pending.size();
+        self.room = self.room.saturating_sub(size);
+        self.bytes += size;
+        self.largest = self.largest.max(size);
+        (pending.save, pending.last_save) = (self.id, self.id);
         let topics = &shared.config.topics;
         let topic = match pending.role {
             Role::Reply => &topics.events,

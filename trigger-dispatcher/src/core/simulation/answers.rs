@@ -180,7 +180,9 @@ impl World {
     pub(super) fn saved(&mut self, save: SaveId, batch: &Batch) {
         let size = |record: &Record| record.event.as_ref().map_or(0, pelton_event::Event::size);
         let bytes = batch.records.iter().map(|(_, _, record)| size(record)).max().unwrap_or_default();
-        let error = if bytes >= RECORD_BYTES_MAX {
+        let error = if let Some(error) = self.no_space(batch) {
+            Some(error)
+        } else if bytes >= RECORD_BYTES_MAX {
             Some(AppendError::TooLarge { bytes, max: RECORD_BYTES_MAX })
         } else if self.plan.save_faults && self.rng.u8(..if self.plan.partial { 3 } else { 12 }) == 0 {
             Some(AppendError::Busy)
@@ -195,7 +197,8 @@ impl World {
                 if matches!(error, AppendError::Fenced(..)) {
                     self.crashed = true;
                 }
-                if !matches!(error, AppendError::TooLarge { .. }) {
+                let maybe = matches!(error, AppendError::Busy | AppendError::Fenced(..));
+                if maybe {
                     self.store_part(save.partition, batch);
                 }
                 self.turn(|core, turn| core.save_failed(save, &error, turn));
@@ -204,6 +207,24 @@ impl World {
                 self.store(save.partition, batch);
                 self.turn(|core, turn| core.saved(save, turn));
             }
+        }
+    }
+
+    /// Space is short for a while: for records, for large ones, or for everything.
+    fn no_space(&mut self, batch: &Batch) -> Option<AppendError> {
+        if !self.plan.full || self.calm || self.rng.u8(..4) == 0 {
+            return None;
+        }
+        let (now, size) =
+            (self.now - START, |record: &Record| record.event.as_ref().map_or(0, pelton_event::Event::size));
+        let bytes: usize = batch.records.iter().map(|(_, _, record)| size(record)).sum();
+        let full = || AppendError::Full { account: "b".into(), bytes: 1, holder: "somebody".into() };
+        match now / 3_000 % 4 {
+            0 => (!batch.records.is_empty()).then(full),
+            1 => (bytes > 2_000).then(full),
+            2 if batch.records.is_empty() => (self.rng.u8(..4) == 0).then_some(AppendError::DiskFull),
+            2 => Some(AppendError::DiskFull),
+            _ => (bytes > 2_000).then_some(AppendError::TooLarge { bytes, max: 2_000 }),
         }
     }
 

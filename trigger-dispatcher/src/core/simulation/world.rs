@@ -29,6 +29,8 @@ pub(super) const START: u64 = 1_700_000_000_000;
 pub(super) struct Plan {
     pub crashes: bool,
     pub save_faults: bool,
+    /// Space for records is short now and then.
+    pub full: bool,
     pub edits: bool,
     pub moves: bool,
     pub expiry: bool,
@@ -52,6 +54,7 @@ impl Plan {
             commands: rng.bool(),
             tiny: rng.bool(),
             partial,
+            full: rng.u8(..3) == 0,
             tell: false,
         }
     }
