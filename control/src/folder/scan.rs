@@ -73,8 +73,8 @@ pub fn is_data_dir(dir: &Path) -> bool {
     dir.join("log/pelton-log").is_file()
 }
 
-/// Reads `dir` and all below it but hidden entries, `data_dir` and data directories of others. Files that have the text they have in `before` are not
-/// parsed again; what cannot be read at the moment is as it was before.
+/// Reads `dir` and all below it but hidden entries, `data_dir` and data directories of others. Files that have the text they
+/// have in `before` are not parsed again; what cannot be read at the moment is as it was before.
 pub(super) fn scan(dir: &Path, data_dir: &Path, before: &Files) -> Scan {
     let mut scanner = Scanner {
         data_dir: data_dir.canonicalize().ok(),

@@ -121,7 +121,7 @@ fn a_survey_tells_every_setting_beside_what_is_wrong() {
     assert_eq!(
         told.unwrap_err().to_string(),
         "PEL-1504: `listen.ingress` (flag --flag): it is 0.0.0.0:8080, which is not loopback: \
-         set PELTON__ADMIN__TOKEN, or bind every listener to loopback"
+         set a token (PELTON__ADMIN__TOKEN), or bind every listener to loopback"
     );
 }
 

@@ -164,7 +164,7 @@ impl Found {
         let open = listeners.iter().find(|(_, address, _)| !address.ip().is_loopback());
         if let (Some((name, address, _)), None) = (open, config.admin.token.reveal()) {
             let problem = format!(
-                "it is {address}, which is not loopback: set PELTON__ADMIN__TOKEN, or bind every listener to loopback"
+                "it is {address}, which is not loopback: set a token (PELTON__ADMIN__TOKEN), or bind every listener to loopback"
             );
             self.unless(false, &format!("listen.{name}"), problem);
         }
