@@ -1,5 +1,6 @@
 //! `pelton check`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -26,7 +27,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let texts = files::read(&arguments.files)?;
-    let problems = pelton_resources::check(&texts);
+    let mut problems = pelton_resources::check(&texts);
+    sort(&mut problems, &texts);
     if global.output == Format::Table {
         for problem in &problems {
             output::line(&problem_line(problem))?;
@@ -41,6 +43,17 @@ pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure>
     }
     output::say(&summary);
     Ok(())
+}
+
+/// File by file as they were given, each from its first line on.
+fn sort(problems: &mut [Problem], texts: &[files::Text]) {
+    let order: HashMap<_, _> =
+        texts.iter().enumerate().map(|(index, (file, _))| (file.as_str(), index)).collect();
+    problems.sort_by_key(|problem| {
+        let split = problem.place.rsplit_once(':').and_then(|(file, line)| Some((file, line.parse().ok()?)));
+        let (file, line): (_, u64) = split.unwrap_or((&problem.place, 0));
+        (order.get(file).copied(), line)
+    });
 }
 
 fn summary(files: usize, errors: usize, warnings: usize) -> String {
@@ -103,6 +116,23 @@ mod tests {
     use super::*;
 
     const BROKER: &str = "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: b}\n";
+
+    #[test]
+    fn problems_go_through_each_file_from_its_first_line_on() {
+        let trigger = |name: &str, rest: &str| {
+            format!(
+                "{}\nspec:\n  broker: b\n  subscriber: {{uri: 'http://sink/'}}\n{rest}---\n",
+                BROKER.replace("Broker", "Trigger").replace("name: b", &format!("name: {name}")).trim_end()
+            )
+        };
+        // What is told of triggers without a broker is found after what is wrong in single documents.
+        let text = trigger("a", "") + &trigger("c", "  colour: red\n") + &trigger("d", "");
+        let texts = [("z.yaml".to_owned(), text), ("a.yaml".to_owned(), trigger("e", "  colour: red\n"))];
+        let mut problems = pelton_resources::check(&texts);
+        sort(&mut problems, &texts);
+        let places: Vec<_> = problems.iter().map(|problem| problem.place.as_str()).collect();
+        assert_eq!(places, ["z.yaml:5", "z.yaml:14", "z.yaml:20", "a.yaml:7"]);
+    }
 
     #[test]
     fn the_resources_of_a_file_by_kind_and_name() {

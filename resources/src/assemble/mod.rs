@@ -75,19 +75,12 @@ pub fn assemble(
     Assembly { snapshot, accepted, stale }
 }
 
-/// What is wrong in files, given as name and text, as `pelton check` tells it: file by file, from the first line on.
+/// What is wrong in files, given as name and text, as `pelton check` tells it.
 #[must_use]
 pub fn check(files: &[(String, String)]) -> Vec<Problem> {
     let sources: Vec<_> = files.iter().map(|(file, text)| Arc::new(Source::read(file, text))).collect();
     let assembly = assemble(&Assembly::default(), &sources, &Defaults::default(), &Overrides::default());
-    let order: BTreeMap<_, _> =
-        files.iter().enumerate().map(|(index, (file, _))| (file.as_str(), index)).collect();
-    let mut problems = assembly.snapshot.problems.clone();
-    problems.sort_by_key(|problem| {
-        let (file, line) = crate::documents::report::split_place(&problem.place);
-        (order.get(file).copied(), line)
-    });
-    problems
+    assembly.snapshot.problems.clone()
 }
 
 fn override_settings(

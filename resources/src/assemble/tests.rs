@@ -391,16 +391,6 @@ fn check_tells_what_the_folder_would() {
 }
 
 #[test]
-fn check_goes_through_each_file_from_its_first_line_on() {
-    let wrong = |name: &str| trigger(name, "b", &format!("{TO_SINK}\n  colour: red"));
-    // What is told of triggers without a broker is found after what is wrong in single documents.
-    let text = trigger("a", "gone", TO_SINK) + &wrong("c") + &trigger("d", "gone", TO_SINK);
-    let problems = check(&[("z.yaml".into(), text), ("a.yaml".into(), wrong("e"))]);
-    let places: Vec<_> = problems.iter().map(|problem| problem.place.as_str()).collect();
-    assert_eq!(places, ["z.yaml:6", "z.yaml:16", "z.yaml:23", "a.yaml:8"]);
-}
-
-#[test]
 fn a_broker_with_errors_is_not_called_missing() {
     let snapshot = one(&(broker("b", "spec: {colour: red}") + &trigger("t", "b", TO_SINK)));
     assert_eq!(

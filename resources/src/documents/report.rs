@@ -61,12 +61,6 @@ pub(crate) fn place(file: &str, line: u64) -> String {
     if line == 0 { file.to_owned() } else { format!("{file}:{line}") }
 }
 
-/// The file and the line of a place; 0 where no line is known.
-pub(crate) fn split_place(place: &str) -> (&str, u64) {
-    let split = place.rsplit_once(':').and_then(|(file, line)| Some((file, line.parse().ok()?)));
-    split.unwrap_or((place, 0))
-}
-
 /// `; did you mean "exact"?` if one of `known` is close to `written` or most of it is in it, else nothing.
 pub(crate) fn suggestion<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let lower = written.to_lowercase();
@@ -102,7 +96,7 @@ fn shared(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{split_place, suggestion};
+    use super::suggestion;
 
     #[test]
     fn suggests_what_is_close_and_nothing_else() {
@@ -124,11 +118,5 @@ mod tests {
         for written in ["max", "delivery.pelton.dev/color", "try"] {
             assert_eq!(suggestion(written, known), "", "{written}");
         }
-    }
-
-    #[test]
-    fn a_place_is_a_file_and_a_line() {
-        assert_eq!(split_place("a:b.yaml:12"), ("a:b.yaml", 12));
-        assert_eq!(split_place("a.yaml"), ("a.yaml", 0));
     }
 }
