@@ -1,4 +1,5 @@
-//! How fast appends become durable: `cargo run --profile quick -p pelton-event-log --example append_rate [DIR]`.
+//! How fast appends become durable:
+//! `cargo run --profile quick -p pelton-event-log --example append_rate [DIR [APPENDERS...]]`.
 //!
 //! Each appender waits for its own answer before its next append, as an HTTP client does. CPU is that of the whole process.
 
@@ -13,6 +14,10 @@ use pelton_event_log::embedded::Config;
 use pelton_event_log::{Batch, EmbeddedLog, EventLog, OnFull, Retention, TopicName, TopicSpec};
 use pelton_runtime::clock::Clock;
 use tokio::time::Instant;
+
+/// As in the binary: what is allocated by callers is freed by the writer, which costs each allocator something else.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SECONDS: u64 = 3;
 
@@ -76,10 +81,13 @@ async fn main() {
         account: Arc::from("ns/broker"),
     };
     log.ensure_topic(&TopicSpec { name: topic.clone(), partitions: 10, retention }).await.unwrap();
-    for _ in 0..2 {
-        for appenders in [1, 64, 1024] {
-            measure(&log, &topic, appenders).await;
-        }
+    let mut rounds: Vec<usize> =
+        std::env::args().skip(2).map(|number| number.parse().expect("a number of appenders")).collect();
+    if rounds.is_empty() {
+        rounds = [1, 64, 1024].repeat(2);
+    }
+    for appenders in rounds {
+        measure(&log, &topic, appenders).await;
     }
     println!("{:?}", log.stats());
     log.close().await.unwrap();

@@ -1,16 +1,16 @@
 //! Group commit: many appends become one batch, one write and one sync.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pelton_event::Timestamp;
 
 use super::core::{Core, Failure, Fatal, Room};
 use super::format::{Kind, RecordPlace};
+use super::index::{Framed, Home};
 use super::partition::Partition;
-use super::prepare::Work;
+use super::prepare::{NewRecord, Work};
 use super::runs::Piece;
 use super::segment::Segment;
 use super::stats::Counters;
@@ -22,15 +22,27 @@ use crate::{AppendError, OnFull, Stored};
 /// A record of the commit under way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StagedRecord {
-    /// Topic and partition in one number, so that the records of a partition stand together in the batch.
+    /// Topic and partition in one number: the records of a partition stand together in the batch.
     home: u64,
+    /// Which append, and which of its records, in one number: their order.
+    number: u64,
     offset: u64,
-    /// Which append.
-    work: u32,
-    /// Which of its records.
-    record: u32,
     /// Position of its frame within the batch.
     at: u32,
+}
+
+impl StagedRecord {
+    fn work(&self) -> usize {
+        (self.number >> 32) as usize
+    }
+
+    fn record(&self) -> usize {
+        self.number as u32 as usize
+    }
+
+    fn of<'a>(&self, works: &'a [Work]) -> &'a NewRecord {
+        &works[self.work()].records[self.record()]
+    }
 }
 
 /// What recent commits left in the tails of partitions, oldest first.
@@ -44,8 +56,8 @@ pub(super) struct TailCache {
 const CACHED_OVERHEAD: usize = 64;
 
 impl TailCache {
-    fn add(&mut self, partition: &Arc<Partition>, records: usize, bytes: usize) {
-        self.groups.push_back((Arc::clone(partition), records, bytes));
+    fn add(&mut self, partition: Arc<Partition>, records: usize, bytes: usize) {
+        self.groups.push_back((partition, records, bytes));
         self.bytes += bytes;
     }
 
@@ -94,7 +106,6 @@ impl Core {
                 }
                 Err(Failure::Fatal(fatal)) => return Err(fatal),
                 Err(Failure::DiskFull) => {
-                    self.unstage(works);
                     self.refuse_for_space(works, room);
                     if works.is_empty() {
                         return Ok(());
@@ -121,17 +132,15 @@ impl Core {
                 }
             }
         }
-        for record in works.iter().flat_map(|work| &work.records) {
-            record.topic.account.unstage(record.frame_bytes());
-        }
+        self.unstage(works.iter().flat_map(|work| &work.records));
         Ok(())
     }
 
     fn refusal(&self, work: &Work) -> Option<AppendError> {
-        let gone = |topic: &Topic| !self.topics.contains_key(&topic.id);
-        if let Some(record) = work.records.iter().find(|record| gone(&record.topic)) {
-            let name = record.topic.spec.name.clone();
-            return Some(AppendError::NoSuchPartition(name, record.partition));
+        if let Some(record) = work.records.iter().find(|record| !self.topics.contains_key(&record.home.0)) {
+            // It was there when the append was checked, so it was deleted since.
+            let name = self.deleted[&record.home.0].clone();
+            return Some(AppendError::NoSuchPartition(name, record.home.1));
         }
         for change in &work.progress {
             let partition = &change.partition;
@@ -148,27 +157,34 @@ impl Core {
     /// Counts the append against its budgets; whether one is spent. What is counted is staged until the end of `refuse`.
     fn over_budget(&mut self, work: &Work, now: Timestamp) -> Result<Option<AppendError>, Fatal> {
         for (index, record) in work.records.iter().enumerate() {
-            let (account, budget) = (&record.topic.account, record.topic.spec.retention.bytes);
+            let topic = &self.topics[&record.home.0];
+            let (account, budget) = (&topic.account, topic.spec.retention.bytes);
             account.stage(record.frame_bytes());
             let allowed =
                 if record.derived { budget.saturating_add(budget / BUDGET_RESERVE) } else { budget };
             if account.used() <= allowed {
                 continue;
             }
+            let topic = Arc::clone(topic);
+            let account = &topic.account;
             if account.holder().is_none() {
                 let need = account.used() - allowed + budget / BUDGET_SLACK;
-                self.make_room(&record.topic, need, now)?;
+                self.make_room(&topic, need, now)?;
                 if account.used() <= allowed {
                     continue;
                 }
             }
-            for record in &work.records[..=index] {
-                record.topic.account.unstage(record.frame_bytes());
-            }
+            self.unstage(&work.records[..=index]);
             Counters::add(&self.shared.counters.refused_full, 1);
-            return Ok(Some(self.full(&record.topic.account, budget)));
+            return Ok(Some(self.full(account, budget)));
         }
         Ok(None)
+    }
+
+    fn unstage<'a>(&self, records: impl IntoIterator<Item = &'a NewRecord>) {
+        for record in records {
+            self.topics[&record.home.0].account.unstage(record.frame_bytes());
+        }
     }
 
     /// Lets the oldest records of the account go: settled ones, then dead letters, and with `expire` owed ones.
@@ -192,46 +208,38 @@ impl Core {
         AppendError::Full { account: Arc::clone(&account.name), bytes, holder: Box::from(&*holder) }
     }
 
-    /// Gives every record its offset, and orders the records by partition.
+    /// Orders the records by partition, and gives every one its offset: for good once they are published.
     fn stage(&mut self, works: &mut [Work]) {
         self.staged.clear();
-        for (number, work) in works.iter_mut().enumerate() {
+        for (work, number) in works.iter_mut().zip(0u64..) {
             work.positions.clear();
-            work.positions.reserve_exact(work.records.len());
-            for (index, record) in work.records.iter().enumerate() {
-                let partition = record.home();
-                let offset = partition.stage();
-                work.positions.push((record.partition, offset));
-                let home = u64::from(partition.home.0) << 32 | u64::from(partition.home.1);
-                self.staged.push(StagedRecord {
-                    home,
-                    offset,
-                    work: number as u32,
-                    record: index as u32,
-                    at: 0,
-                });
+            work.positions.extend(work.records.iter().map(|record| (record.home.1, 0)));
+            self.staged.extend(work.records.iter().zip(0u64..).map(|(NewRecord { home, .. }, record)| {
+                let home = u64::from(home.0) << 32 | u64::from(home.1);
+                StagedRecord { home, number: number << 32 | record, offset: 0, at: 0 }
+            }));
+        }
+        self.staged.sort_unstable_by_key(|staged| (staged.home, staged.number));
+        for group in self.staged.chunk_by_mut(|left, right| left.home == right.home) {
+            let home = group[0].of(works).home;
+            let end = partition(&self.topics, home).view().end;
+            for (staged, offset) in group.iter_mut().zip(end..) {
+                staged.offset = offset;
+                works[staged.work()].positions[staged.record()].1 = offset;
             }
         }
-        self.staged.sort_unstable_by_key(|staged| (staged.home, staged.offset));
     }
 
     fn fill(&mut self, batch: &mut super::format::BatchBuffer, works: &[Work]) {
         batch.clear();
         for staged in &mut self.staged {
-            let work = &works[staged.work as usize];
-            let record = &work.records[staged.record as usize];
-            let (topic, partition) = record.home().home;
+            let record = staged.of(works);
+            let (topic, partition) = record.home;
             let place = RecordPlace { topic, partition, offset: staged.offset, time: record.time };
-            staged.at = batch.record(place, &work.payload[record.start..record.end]);
+            staged.at = batch.record(place, &works[staged.work()].payload[record.start..record.end]);
         }
         for change in works.iter().flat_map(|work| &work.progress) {
             batch.frame(Kind::Progress, |out| out.extend_from_slice(&change.frame));
-        }
-    }
-
-    fn unstage(&self, works: &[Work]) {
-        for record in works.iter().flat_map(|work| &work.records) {
-            record.home().unstage();
         }
     }
 
@@ -268,41 +276,41 @@ impl Core {
         self.tail.shrink(self.settings.tail_cache_bytes);
     }
 
-    fn publish_group(&mut self, works: &[Work], group: &[StagedRecord], segment: &Arc<Segment>, base: u64) {
-        let record = |staged: &StagedRecord| &works[staged.work as usize].records[staged.record as usize];
-        let (first, last) = (&group[0], &group[group.len() - 1]);
-        let (topic, partition) = (&record(first).topic, record(first).home());
+    /// Shows the new records of one partition.
+    fn publish_group(
+        &mut self,
+        works: &mut [Work],
+        group: &[StagedRecord],
+        segment: &Arc<Segment>,
+        base: u64,
+    ) {
+        let home = group[0].of(works).home;
         let (mut bytes, mut cached, mut max_time) = (0, 0, 0);
-        segment.with_index(|index| {
-            for staged in group {
-                let record = record(staged);
-                let size = record.frame_bytes();
-                let (topic, partition) = partition.home;
-                let place = RecordPlace { topic, partition, offset: staged.offset, time: record.time };
-                index.add(&place, base as u32 + staged.at, size as u32);
-                bytes += size;
-                cached += record.end - record.start + CACHED_OVERHEAD;
-                max_time = max_time.max(record.time);
-            }
-        });
-        let piece =
-            Piece { first: first.offset, last: last.offset, segment: segment.number, bytes, max_time };
-        let mut view = partition.view();
-        view.runs.insert(piece);
-        for staged in group {
-            let record = record(staged);
-            let payload: Bytes = works[staged.work as usize].payload.slice(record.start..record.end);
-            view.tail.push_back(payload);
+        for record in group.iter().map(|staged| staged.of(works)) {
+            bytes += record.frame_bytes();
+            cached += record.end - record.start + CACHED_OVERHEAD;
+            max_time = max_time.max(record.time);
         }
-        view.end = last.offset + 1;
+        let framed = group.iter().map(|staged| {
+            let record = staged.of(works);
+            let (at, size) = (base as u32 + staged.at, record.frame_bytes() as u32);
+            Framed { offset: staged.offset, time: record.time, at, size }
+        });
+        segment.with_index(|index| index.add_all(home, framed));
+        let (first, last) = (group[0].offset, group[group.len() - 1].offset);
+        let partition = Arc::clone(partition(&self.topics, home));
+        let mut view = partition.view();
+        view.runs.insert(Piece { first, last, segment: segment.number, bytes, max_time });
+        view.tail.extend(group.iter().map(|staged| works[staged.work()].take_payload(staged.record())));
+        view.end = last + 1;
         let waiting = mem::take(&mut view.waiting);
         drop(view);
         if waiting {
             partition.arrived.notify_waiters();
         }
-        self.tail.add(partition, group.len(), cached);
         self.keep(segment.number, bytes);
-        topic.account.keep(bytes);
+        self.topics[&home.0].account.keep(bytes);
+        self.tail.add(partition, group.len(), cached);
         Counters::add(&self.shared.counters.appended_records, group.len() as u64);
         Counters::add(&self.shared.counters.appended_bytes, bytes);
     }
@@ -326,4 +334,9 @@ impl Core {
             }
         }
     }
+}
+
+/// The partition of a record that was not refused: its topic is there, and partitions are never taken away.
+fn partition(topics: &BTreeMap<u32, Arc<Topic>>, home: Home) -> &Arc<Partition> {
+    &topics[&home.0].partitions[home.1 as usize]
 }

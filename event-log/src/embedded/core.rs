@@ -20,6 +20,7 @@ use super::segment_file::SegmentFile;
 use super::shared::Shared;
 use super::stats::Counters;
 use super::topics::Topic;
+use crate::TopicName;
 use crate::limits::DISK_FULL_RETRY;
 
 /// What the writer needs to know of the configuration.
@@ -92,6 +93,8 @@ pub(super) struct Core {
     pub(super) preparing: bool,
     pub(super) sealed: BTreeMap<u64, SealedSegment>,
     pub(super) topics: BTreeMap<u32, Arc<Topic>>,
+    /// Topics deleted since the log was opened: appends that were checked before may still come.
+    pub(super) deleted: BTreeMap<u32, TopicName>,
     pub(super) carry: Option<Carry>,
     pub(super) buffer: BatchBuffer,
     pub(super) own: BatchBuffer,

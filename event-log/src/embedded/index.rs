@@ -33,6 +33,17 @@ pub(super) struct Run {
     pub(super) extents: Vec<Extent>,
 }
 
+/// A record of a partition and where its frame is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Framed {
+    pub(super) offset: u64,
+    /// Milliseconds since the epoch.
+    pub(super) time: u64,
+    pub(super) at: u32,
+    /// Bytes of the frame.
+    pub(super) size: u32,
+}
+
 /// Everything about the records of one segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SegmentIndex {
@@ -55,33 +66,15 @@ impl SegmentIndex {
 
     /// Adds the record whose frame of `size` bytes is at `at`. Records of a partition come in the order of their positions.
     pub(super) fn add(&mut self, place: &RecordPlace, at: u32, size: u32) {
-        let runs = self.runs.entry((place.topic, place.partition)).or_default();
-        // The last two: what is appended, and what is carried forward between.
-        let continued = runs.iter_mut().rev().take(2).find(|run| run.last.wrapping_add(1) == place.offset);
-        let Some(run) = continued else {
-            let extent = Extent { first: place.offset, at, length: size, max_time: place.time };
-            runs.push(Run {
-                first: place.offset,
-                last: place.offset,
-                bytes: u64::from(size),
-                max_time: place.time,
-                extents: vec![extent],
-            });
-            self.extents += 1;
-            return;
-        };
-        run.last = place.offset;
-        run.bytes += u64::from(size);
-        run.max_time = run.max_time.max(place.time);
-        match run.extents.last_mut() {
-            Some(extent) if u64::from(at - extent.at) <= INDEX_INTERVAL_BYTES => {
-                extent.length = at + size - extent.at;
-                extent.max_time = extent.max_time.max(place.time);
-            }
-            _ => {
-                run.extents.push(Extent { first: place.offset, at, length: size, max_time: place.time });
-                self.extents += 1;
-            }
+        let RecordPlace { topic, partition, offset, time } = *place;
+        self.add_all((topic, partition), [Framed { offset, time, at, size }]);
+    }
+
+    /// Adds records of one partition.
+    pub(super) fn add_all(&mut self, home: Home, records: impl IntoIterator<Item = Framed>) {
+        let runs = self.runs.entry(home).or_default();
+        for record in records {
+            self.extents += usize::from(add_to(runs, &record));
         }
     }
 
@@ -148,6 +141,33 @@ impl SegmentIndex {
             index.runs.entry(home).or_default().push(run);
         }
         Some(index)
+    }
+}
+
+/// Adds a record to the runs of its partition; whether it begins an extent.
+fn add_to(runs: &mut Vec<Run>, record: &Framed) -> bool {
+    let Framed { offset, time, at, size } = *record;
+    let extent = Extent { first: offset, at, length: size, max_time: time };
+    // The last two: what is appended, and what is carried forward between.
+    let continued = runs.iter_mut().rev().take(2).find(|run| run.last.wrapping_add(1) == offset);
+    let Some(run) = continued else {
+        let bytes = u64::from(size);
+        runs.push(Run { first: offset, last: offset, bytes, max_time: time, extents: vec![extent] });
+        return true;
+    };
+    run.last = offset;
+    run.bytes += u64::from(size);
+    run.max_time = run.max_time.max(time);
+    match run.extents.last_mut() {
+        Some(extent) if u64::from(at - extent.at) <= INDEX_INTERVAL_BYTES => {
+            extent.length = at + size - extent.at;
+            extent.max_time = extent.max_time.max(time);
+            false
+        }
+        _ => {
+            run.extents.push(extent);
+            true
+        }
     }
 }
 

@@ -115,6 +115,7 @@ impl Core {
         })
         .map_err(|failure| topic_failure(failure, name))?;
         self.topics.remove(&topic.id);
+        self.deleted.insert(topic.id, name.clone());
         self.shared.withdraw_topic(&topic);
         for partition in &topic.partitions {
             let freed = {

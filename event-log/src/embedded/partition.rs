@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -22,8 +21,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Partition {
     pub(super) topic: TopicName,
     pub(super) home: Home,
-    /// The offset that the next staged record gets; the writer's own.
-    staged: AtomicU64,
     view: Mutex<View>,
     /// Wakes readers that wait at the end.
     pub(super) arrived: Notify,
@@ -56,26 +53,11 @@ impl View {
 
 impl Partition {
     pub(super) fn new(topic: TopicName, home: Home, view: View) -> Self {
-        Self { topic, home, staged: AtomicU64::new(view.end), view: Mutex::new(view), arrived: Notify::new() }
+        Self { topic, home, view: Mutex::new(view), arrived: Notify::new() }
     }
 
     pub(super) fn view(&self) -> MutexGuard<'_, View> {
         lock(&self.view)
-    }
-
-    /// Gives the next offset away. Only the writer calls this.
-    pub(super) fn stage(&self) -> Offset {
-        self.staged.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The next offset to give away, while the log is opened.
-    pub(super) fn restage(&self, end: Offset) {
-        self.staged.store(end, Ordering::Relaxed);
-    }
-
-    /// Takes back all offsets that were given away and not stored.
-    pub(super) fn unstage(&self) {
-        self.staged.store(self.view().end, Ordering::Relaxed);
     }
 }
 

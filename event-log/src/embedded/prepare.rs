@@ -1,5 +1,6 @@
 //! What a caller does for its own append, before the writer sees it: look up, check, encode.
 
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::format::RECORD_OVERHEAD;
+use super::index::Home;
 use super::partition::Partition;
 use super::progress;
 use super::topics::{Topic, Topics};
@@ -29,11 +31,21 @@ pub(super) struct Work {
     pub(super) positions: Vec<(PartitionNumber, Offset)>,
 }
 
+impl Work {
+    /// The payload of one record. Each is taken once: that of a single record need not be shared.
+    pub(super) fn take_payload(&mut self, record: usize) -> Bytes {
+        match &self.records[..] {
+            [_] => mem::take(&mut self.payload),
+            records => self.payload.slice(records[record].start..records[record].end),
+        }
+    }
+}
+
 /// A record of an append.
 #[derive(Debug)]
 pub(super) struct NewRecord {
-    pub(super) topic: Arc<Topic>,
-    pub(super) partition: PartitionNumber,
+    /// Numbers, not the topic itself: all callers and the writer would meet at its reference count.
+    pub(super) home: Home,
     /// Milliseconds since the epoch.
     pub(super) time: u64,
     /// Its part of the payload.
@@ -44,11 +56,6 @@ pub(super) struct NewRecord {
 }
 
 impl NewRecord {
-    pub(super) fn home(&self) -> &Arc<Partition> {
-        // `prepare` looked it up, and partitions are never taken away.
-        &self.topic.partitions[self.partition as usize]
-    }
-
     pub(super) fn frame_bytes(&self) -> u64 {
         (self.end - self.start + RECORD_OVERHEAD) as u64
     }
@@ -97,8 +104,7 @@ fn encode(batch: &Batch, topics: &Topics, max_bytes: usize) -> Result<EncodedRec
         let start = payload.len();
         record.encode(&mut payload);
         records.push(NewRecord {
-            topic: Arc::clone(topic),
-            partition: *partition,
+            home: (topic.id, *partition),
             time: record.envelope.time.as_millis(),
             start,
             end: payload.len(),

@@ -377,6 +377,7 @@ fn assemble(
         preparing: false,
         sealed: segments,
         topics,
+        deleted: BTreeMap::new(),
         carry: None,
         buffer: BatchBuffer::default(),
         own: BatchBuffer::default(),
@@ -465,7 +466,6 @@ fn build_segment(found: &Found) -> Result<BuiltSegment, LogError> {
 fn place(partition: &Partition, run: &Run, segment: u64, segments: &mut BTreeMap<u64, SealedSegment>) -> u64 {
     let mut view = partition.view();
     view.end = view.end.max(run.last + 1);
-    partition.restage(view.end);
     let Run { first, last, bytes, max_time, .. } = *run;
     for (number, freed) in view.runs.insert(Piece { first, last, segment, bytes, max_time }) {
         if let Some(other) = segments.get_mut(&number) {

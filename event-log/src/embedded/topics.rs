@@ -53,11 +53,11 @@ impl Account {
     }
 
     pub(super) fn stage(&self, bytes: u64) {
-        self.staged.fetch_add(bytes, Ordering::Relaxed);
+        self.staged.store(self.staged.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 
     pub(super) fn unstage(&self, bytes: u64) {
-        self.staged.fetch_sub(bytes, Ordering::Relaxed);
+        self.staged.store(self.staged.load(Ordering::Relaxed) - bytes, Ordering::Relaxed);
     }
 
     pub(super) fn keep(&self, bytes: u64) {
