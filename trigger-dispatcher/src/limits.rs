@@ -52,6 +52,8 @@ pub const SINK_CONCURRENCY_MAX: u32 = 16;
 pub const BODY_KEPT_FOR: Duration = Duration::from_millis(500);
 /// After the bodies of waiting events were dropped because the budget was spent, so long nothing more is looked for.
 pub const RELIEF_EVERY: Duration = Duration::from_millis(50);
+/// Damaged entries of a partition that are remembered, so that each becomes one dead letter however many lanes pass it.
+pub const DAMAGED_KNOWN_MAX: usize = 65_536;
 /// Entries that a sweep asks for at a time.
 pub const SWEEP_ENTRIES_MAX: usize = 4_096;
 /// The same, at least.

@@ -1,6 +1,6 @@
 //! One partition of the broker's events topic, and of its sister topics.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -37,6 +37,8 @@ pub(super) struct Partition {
     pub registered: HashMap<TriggerId, Registered>,
     pub lanes: HashMap<LaneKey, Box<Lane>>,
     pub sweeps: Vec<Sweep>,
+    /// Damaged entries behind the head, and whether their dead letters are durable. No lane passes one before.
+    pub damaged: BTreeMap<Offset, bool>,
     /// Lanes that may want a sweep.
     pub eligible: VecDeque<LaneKey>,
     /// Lanes whose position the head has not reached.
@@ -154,6 +156,7 @@ impl Partition {
             registered: HashMap::new(),
             lanes: HashMap::new(),
             sweeps: Vec::new(),
+            damaged: BTreeMap::new(),
             eligible: VecDeque::new(),
             ahead: Vec::new(),
             pump: VecDeque::new(),

@@ -20,7 +20,11 @@ impl Partition {
         turn: &Turn<'_>,
     ) {
         let Range { start: from, end: to } = range;
-        if self.lanes.contains_key(&key) || !shared.trigger(key.trigger).exists {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.command = Some(command);
+            return;
+        }
+        if !shared.trigger(key.trigger).exists {
             return;
         }
         // Without an end: what was accepted before now; what comes later is delivered live.
@@ -31,6 +35,7 @@ impl Partition {
         let lane = self.lane(key, shared);
         lane.detach(from, None);
         lane.replay_end = Some(end);
+        lane.command = Some(command);
         lane.saving.retry_unsaved_from = Some(command);
         self.mark_dirty(key, turn.now);
         self.saver.hurry();
@@ -38,11 +43,12 @@ impl Partition {
         self.touch(key);
     }
 
-    /// A replay that has delivered everything goes.
+    /// A replay that has delivered everything goes, once its command is not read again.
     pub(super) fn finish_replay(&mut self, key: LaneKey, shared: &Shared, turn: &Turn<'_>) {
         let Some(lane) = self.lanes.get(&key) else { return };
         let done = lane.replay_end.is_some_and(|end| lane.next.is_some_and(|next| next >= end));
-        if done && lane.events.is_empty() && lane.is_still() {
+        let begins_again = lane.command.is_some_and(|command| self.saver.saved_retry_head() <= command);
+        if done && !begins_again && lane.events.is_empty() && lane.is_still() {
             self.remove_lane(key, shared);
             self.saver
                 .remove_row(super::partition::row_name(key, &shared.trigger(key.trigger).name), turn.now);

@@ -178,10 +178,20 @@ impl Saver {
         line.push_back(record);
     }
 
+    /// A dead letter of nobody that goes by itself: what it stands for is passed once it is durable.
+    pub(super) fn push_by_itself(&mut self, record: PendingRecord) {
+        self.records.push_back(record);
+    }
+
     /// What was learnt from a part of the retry topic is not saved: the next owner learns it again.
     pub(super) fn forget_retries(&mut self) {
         self.retry_dirty.clear();
         self.nobodys.retain(|record| record.source != Source::Retry);
+    }
+
+    /// What of the retry topic is not read again.
+    pub(super) fn saved_retry_head(&self) -> Offset {
+        self.saved_retry_head
     }
 
     /// A reader has moved on.
@@ -335,33 +345,7 @@ impl Partition {
     /// The save is durable: what ended in it is done with.
     pub(super) fn saved(&mut self, id: SaveId, shared: &mut Shared, turn: &mut Turn<'_>) {
         let Some(save) = self.saver.outstanding.take_if(|save| save.id == id.sequence) else { return };
-        let saver = &mut self.saver;
-        saver.failures = 0;
-        let partial = saver.portion.progress_first;
-        saver.portion.taken(&save);
-        let complete = !partial || (saver.records.is_empty() && saver.nobodys.is_empty());
-        if complete && saver.portion.refused.is_none() {
-            saver.error = None;
-        }
-        saver.saved_head = save.head.unwrap_or(saver.saved_head);
-        saver.saved_retry_head = save.retry_head.unwrap_or(saver.saved_retry_head);
-        saver.nobodys.retain(|record| record.save != save.id);
-        saver.records.retain(|record| {
-            if record.save == save.id
-                && record.role == Role::Reply
-                && let Some(key) = record.lane
-            {
-                shared.trigger(key.trigger).counters.replies.fetch_add(1, Relaxed);
-            }
-            record.save != save.id
-        });
-        for key in &save.lanes {
-            if let Some(registered) = self.registered.get_mut(&key.trigger).filter(|known| !known.durable) {
-                registered.durable = key.replay.is_none();
-                let unregistered = &shared.trigger(key.trigger).counters.unregistered;
-                unregistered.fetch_sub(i64::from(key.replay.is_none()), Relaxed);
-            }
-        }
+        self.head_saved(&save, shared, turn);
         for key in save.lanes {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             lane.saving.saving_from = None;
@@ -394,6 +378,51 @@ impl Partition {
                 count_end(counters, open, end);
             });
             self.after_save(key, shared, turn);
+        }
+    }
+
+    /// What the save says about the partition, its records and its rows is durable.
+    fn head_saved(&mut self, save: &Outstanding, shared: &Shared, turn: &Turn<'_>) {
+        let saver = &mut self.saver;
+        saver.failures = 0;
+        let partial = saver.portion.progress_first;
+        saver.portion.taken(save);
+        let complete = !partial || (saver.records.is_empty() && saver.nobodys.is_empty());
+        if complete && saver.portion.refused.is_none() {
+            saver.error = None;
+        }
+        saver.saved_head = save.head.unwrap_or(saver.saved_head);
+        saver.saved_retry_head = save.retry_head.unwrap_or(saver.saved_retry_head);
+        saver.nobodys.retain(|record| record.save != save.id);
+        let damaged = &mut self.damaged;
+        let mut has_damaged = false;
+        saver.records.retain(|record| {
+            if record.save == save.id && record.lane.is_none() {
+                damaged.insert(record.offset, true);
+                has_damaged = true;
+            }
+            if record.save == save.id
+                && record.role == Role::Reply
+                && let Some(key) = record.lane
+            {
+                shared.trigger(key.trigger).counters.replies.fetch_add(1, Relaxed);
+            }
+            record.save != save.id
+        });
+        for key in &save.lanes {
+            if let Some(registered) = self.registered.get_mut(&key.trigger).filter(|known| !known.durable) {
+                registered.durable = key.replay.is_none();
+                let unregistered = &shared.trigger(key.trigger).counters.unregistered;
+                unregistered.fetch_sub(i64::from(key.replay.is_none()), Relaxed);
+            }
+        }
+        if save.retry_head.is_some() {
+            let mut replays: Vec<_> = self.lanes.keys().filter(|key| key.replay.is_some()).copied().collect();
+            replays.sort_unstable();
+            replays.into_iter().for_each(|key| self.finish_replay(key, shared, turn));
+        }
+        if has_damaged {
+            self.lane_keys().into_iter().for_each(|key| self.queue_sweep(key));
         }
     }
 

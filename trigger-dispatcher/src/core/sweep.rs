@@ -108,7 +108,7 @@ impl Partition {
             }
             return;
         }
-        let end = chunk.next.clamp(sweep.position, self.head.max(sweep.position));
+        let mut end = chunk.next.clamp(sweep.position, self.head.max(sweep.position));
         self.board(&mut sweep, end, shared);
         let (mut taken, mut read) = (0_u32, 0_u32);
         for entry in chunk.entries {
@@ -116,8 +116,18 @@ impl Partition {
                 continue;
             }
             read += 1;
-            if let Content::Record(record) = &entry.content {
-                taken += self.offer_to_aboard(&mut sweep, entry.offset, record, shared, turn);
+            match &entry.content {
+                Content::Record(record) if record.event.is_some() => {
+                    taken += self.offer_to_aboard(&mut sweep, entry.offset, record, shared, turn);
+                }
+                content => {
+                    if self.is_wanted(&sweep, entry.offset)
+                        && !self.passes_damaged(entry.offset, content, shared, turn)
+                    {
+                        end = entry.offset;
+                        self.hold(&mut sweep, end);
+                    }
+                }
             }
         }
         if read > 0 {
@@ -250,6 +260,28 @@ impl Partition {
             sweep.aboard.retain(|known| *known != key);
         }
         self.leave(key, None);
+    }
+
+    /// Whether a lane aboard has not considered `offset` yet.
+    fn is_wanted(&self, sweep: &Sweep, offset: Offset) -> bool {
+        sweep.aboard.iter().filter_map(|key| self.lanes.get(key)).any(|lane| {
+            lane.next.is_some_and(|next| next <= offset) && lane.replay_end.is_none_or(|end| offset < end)
+        })
+    }
+
+    /// Lanes that may not pass `offset` yet wait there, off the sweep. The others go on with another one.
+    fn hold(&mut self, sweep: &mut Sweep, offset: Offset) {
+        for key in std::mem::take(&mut sweep.aboard) {
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            lane.aboard = None;
+            let next = lane.next.map_or(offset, |next| next.max(offset));
+            lane.next = Some(lane.replay_end.map_or(next, |end| next.min(end)));
+            let goes_on = next > offset || lane.replay_end.is_some_and(|end| next >= end);
+            if goes_on {
+                self.queue_sweep(key);
+            }
+            self.touch(key);
+        }
     }
 
     fn end_chunk(&mut self, mut sweep: Sweep, stuck: bool, shared: &mut Shared, turn: &mut Turn<'_>) {

@@ -2,7 +2,7 @@
 
 mod refusals;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -56,6 +56,8 @@ struct Bench {
     sizes: Sizes,
     now: u64,
     log: Vec<Record>,
+    /// What cannot be read any more.
+    damaged: BTreeSet<Offset>,
     events: Progress,
     retry: Progress,
     attempts: VecDeque<Attempt>,
@@ -83,6 +85,7 @@ impl Bench {
             sizes,
             now: 1_000_000,
             log: Vec::new(),
+            damaged: BTreeSet::new(),
             events: Progress::default(),
             retry: Progress::default(),
             attempts: VecDeque::new(),
@@ -146,8 +149,12 @@ impl Bench {
 
     fn read(&self, from: Offset, most: usize) -> Chunk {
         let entries = self.log.iter().zip(0..).skip(usize::try_from(from).unwrap()).take(most);
-        let entry =
-            |(record, offset): (&Record, Offset)| Entry { offset, content: Content::Record(record.clone()) };
+        let entry = |(record, offset): (&Record, Offset)| {
+            let spoilt = || Content::Undecodable { reason: "spoilt".into(), bytes: Bytes::new() };
+            let content =
+                if self.damaged.contains(&offset) { spoilt() } else { Content::Record(record.clone()) };
+            Entry { offset, content }
+        };
         let entries: Vec<_> = entries.map(entry).collect();
         let next = entries.last().map_or(from, |last| last.offset + 1);
         Chunk { entries, next }
@@ -418,6 +425,29 @@ fn a_paused_trigger_keeps_its_events_waiting() {
     assert_eq!((bench.attempts.len(), bench.count("t", owed)), (0, 3));
     bench.set_triggers(vec![trigger("t")]);
     assert_eq!(bench.attempts.len(), 3);
+}
+
+#[test]
+fn what_is_spoilt_while_lanes_are_behind_is_one_dead_letter_before_any_passes_it() {
+    let paused = |name| Trigger { paused: true, ..trigger(name) };
+    let mut bench = Bench::new(vec![paused("a"), paused("b")]);
+    bench.arrive((0..3).map(|id| event(id, "a", 10)));
+    bench.pass(Duration::from_secs(1));
+    bench.damaged.insert(1);
+    // Who takes over has never read it.
+    bench.restart();
+    bench.store();
+    bench.refuse = Box::new(|batch| (!batch.records.is_empty()).then_some(AppendError::DiskFull));
+    bench.set_triggers(vec![trigger("a"), trigger("b")]);
+    bench.pass(Duration::from_secs(10));
+    let ids = |bench: &Bench| -> Vec<String> {
+        bench.attempts.iter().map(|attempt| attempt.event.id().to_owned()).collect()
+    };
+    assert_eq!(ids(&bench), ["0", "0"], "the dead letter is not durable");
+    bench.refuse = Box::new(|_| None);
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(ids(&bench), ["0", "0", "2", "2"]);
+    assert_eq!(bench.dead_letters, 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use pelton_event::{Envelope, EventBuilder, Kind, SpecVersion};
 
 use super::*;
 use crate::core::action::TriggerId;
+use crate::core::open::End;
 use crate::judge::Signal;
 
 fn lane(order: Order) -> Lane {

@@ -84,7 +84,9 @@ impl World {
         assert!(self.book.wants(&self.log, of), "{of:?} is sent to a trigger that does not want it");
         match id.lane.replay {
             Some(replay) => {
-                self.book.replays.get_mut(&replay).unwrap().seen.insert(origin);
+                let replay = self.book.replays.get_mut(&replay).unwrap();
+                assert!(!replay.done, "a replay that was done begins again");
+                replay.seen.insert(origin);
             }
             None => {
                 if attempt.destination == Target::Subscriber && id.source == Source::Events {

@@ -58,6 +58,8 @@ pub(super) struct Known {
     pub policy_changed: bool,
     /// By partition: where it starts in the life in which it was registered.
     pub candidate: BTreeMap<u32, (u32, Offset)>,
+    /// Partitions that were added while it was there.
+    pub from_start: BTreeSet<u32>,
     /// By partition: where it started.
     pub registered: BTreeMap<u32, Offset>,
 }
@@ -76,6 +78,8 @@ pub(super) struct Replay {
     pub from: Offset,
     pub to: Offset,
     pub seen: HashSet<Offset>,
+    /// Its row has gone.
+    pub done: bool,
 }
 
 #[derive(Debug, Default)]
@@ -144,6 +148,12 @@ impl Book {
         }
         for update in &batch.progress {
             self.settle(update, log, life);
+            let removed = update.lanes.iter().filter(|(_, row)| row.is_none());
+            for id in
+                removed.filter_map(|(name, _)| name.strip_prefix("replay/")?.split('/').next()?.parse().ok())
+            {
+                self.replays.get_mut(&id).unwrap().done = true;
+            }
         }
     }
 
@@ -193,6 +203,10 @@ impl Book {
             }
             let account = self.accounts.entry(of).or_default();
             let accounted = account.has_end_in(life) || account.open_retries > 0 || offset < events.start;
+            // What is spoilt is a dead letter before it is passed, by the saved head or by a lane behind that.
+            let spoilt = events.damaged.contains(&offset)
+                && (offset >= events.progress.head || self.undecodable.contains_key(&(partition, offset)));
+            let accounted = accounted || spoilt;
             assert!(accounted, "{of:?} is settled without an end: {account:?}");
             account.lane_settled = true;
             account.settled = account.open_retries == 0;
@@ -288,7 +302,8 @@ impl Book {
             Order::Keyed => (from..offset).filter(|before| key(*before) == own).collect(),
             Order::Ordered => (from..offset).collect(),
         };
-        let before = before.into_iter().filter(|offset| *offset >= events.start);
+        let is_there = |offset: &Offset| *offset >= events.start && !events.damaged.contains(offset);
+        let before = before.into_iter().filter(is_there);
         let before: Vec<_> = before.map(|offset| (trigger, partition, offset)).collect();
         before.into_iter().filter(|of| self.wants(log, *of)).collect()
     }

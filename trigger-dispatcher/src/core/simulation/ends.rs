@@ -83,10 +83,13 @@ impl World {
                     matches!(kept.contents[usize::try_from(offset).unwrap()], Content::Undecodable { .. });
                 let kept_letters =
                     self.book.undecodable.get(&(partition, offset)).copied().unwrap_or_default();
-                if offset >= kept.start {
-                    let kept_letters = if self.plan.partial { kept_letters.min(1) } else { kept_letters };
-                    assert_eq!(kept_letters, u32::from(undecodable), "dead letters of {partition}/{offset}");
+                if offset < kept.start || kept.damaged.contains(&offset) {
+                    continue;
                 }
+                // Who takes the partition over does not know which were kept already.
+                let most = if self.plan.partial { u32::MAX } else { self.tenures[&partition] };
+                let right = if undecodable { (1..=most).contains(&kept_letters) } else { kept_letters == 0 };
+                assert!(right, "{kept_letters} dead letters of {partition}/{offset}");
             }
             for trigger in 0..self.book.known.len() {
                 self.check_ends_of(trigger, partition);
@@ -98,7 +101,9 @@ impl World {
                 continue;
             }
             for offset in replay.from.max(self.log.events[replay.partition as usize].start)..replay.to {
-                let wanted = self.book.wants(&self.log, (replay.trigger, replay.partition, offset));
+                let spoilt = self.log.events[replay.partition as usize].damaged.contains(&offset);
+                let wanted =
+                    !spoilt && self.book.wants(&self.log, (replay.trigger, replay.partition, offset));
                 assert!(!wanted || replay.seen.contains(&offset), "replay {id} left {offset} out");
             }
         }
@@ -113,6 +118,10 @@ impl World {
             panic!("trigger {trigger} is not registered in {partition}");
         };
         let kept = self.log.events[partition as usize].clone();
+        if known.from_start.contains(&partition) {
+            let start = self.log.events[partition as usize].start;
+            assert!(from <= start, "trigger {trigger} has missed a part of partition {partition}");
+        }
         for offset in 0..kept.end() {
             let of = (trigger, partition, offset);
             let account = self.book.accounts.get(&of).cloned().unwrap_or_default();
@@ -128,8 +137,16 @@ impl World {
             assert!(account.settled, "{of:?} has no end: {account:?}");
             assert!(account.ends.len() <= 1, "{of:?} has more than one end: {account:?}");
             assert!(account.dead <= 1 || self.plan.partial, "{of:?} is kept twice: {account:?}");
-            assert!(account.sent > 0, "{of:?} was never sent: {account:?}");
-            if self.crashed {
+            let spoilt = kept.damaged.contains(&offset);
+            assert!(account.sent > 0 || spoilt, "{of:?} was never sent: {account:?}");
+            if spoilt && account.ends.is_empty() {
+                let letters = self.book.undecodable.get(&(partition, offset));
+                assert!(
+                    account.dead > 0 || letters.is_some() || self.crashed,
+                    "{of:?} has no end: {account:?}"
+                );
+            }
+            if self.crashed || spoilt {
                 continue;
             }
             let [end] = account.ends[..] else { panic!("{of:?} has no end: {account:?}") };

@@ -78,7 +78,11 @@ impl World {
                 known.order_changed = true;
             }
             3 => trigger.max_concurrency = [None, Some(1), Some(4)][self.rng.usize(..3)],
-            4 => self.exists[number] = !self.exists[number],
+            4 => {
+                self.exists[number] = !self.exists[number];
+                // What is added while it is gone it knows nothing of.
+                known.from_start.retain(|partition| known.registered.contains_key(partition));
+            }
             5 if self.plan.moves => {
                 known.moved = true;
                 trigger.start_text = format!("s{}", self.rng.u8(..3));
@@ -131,7 +135,8 @@ impl World {
                 let to = self.rng.u64(from..=end);
                 self.replay_ids += 1;
                 let id = self.replay_ids;
-                let replay = Replay { trigger, partition, from, to, seen: std::collections::HashSet::new() };
+                let seen = std::collections::HashSet::new();
+                let replay = Replay { trigger, partition, from, to, seen, done: false };
                 self.book.replays.insert(id, replay);
                 for offset in from..to {
                     self.book.account((trigger, partition, offset)).again = true;
@@ -145,6 +150,32 @@ impl World {
         self.tell(|| format!("commands {record:?}"));
         self.log.retry[partition as usize].contents.push(Content::Record(record));
         self.wake_readers();
+    }
+
+    /// An event cannot be read any more.
+    pub(super) fn damage(&mut self) {
+        let partition = self.rng.usize(..self.log.events.len());
+        let kept = &mut self.log.events[partition];
+        if kept.end() > kept.start {
+            let offset = self.rng.u64(kept.start..kept.end());
+            kept.damaged.insert(offset);
+            self.tell(|| format!("spoils {offset} of {partition}"));
+        }
+    }
+
+    /// There is one more partition; events come into it before anybody serves it.
+    pub(super) fn grow(&mut self) {
+        let partition = u32::try_from(self.owned.len()).unwrap();
+        self.log.grow();
+        self.owned.insert(partition, false);
+        self.tenures.insert(partition, 0);
+        // All there are miss nothing of it.
+        for (known, _) in self.book.known.iter_mut().zip(&self.exists).filter(|(_, exists)| **exists) {
+            known.from_start.insert(partition);
+        }
+        self.tell(|| format!("adds {partition}"));
+        let after = self.rng.u64(1..3_000);
+        self.answer_gain(after, partition);
     }
 
     pub(super) fn expire(&mut self) {

@@ -1,5 +1,7 @@
 //! A log in memory: three topics, and the progress saved with them.
 
+use std::collections::BTreeSet;
+
 use pelton_event::Record;
 use pelton_event_log::{
     Batch, BrokerTopics, Chunk, Content, Entry, Offset, Partition, Progress, ProgressUpdate, TopicName,
@@ -9,6 +11,8 @@ use pelton_event_log::{
 #[derive(Debug, Default, Clone)]
 pub(super) struct Kept {
     pub contents: Vec<Content>,
+    /// What the disk has spoilt since.
+    pub damaged: BTreeSet<Offset>,
     /// The first offset still kept.
     pub start: Offset,
     pub progress: Progress,
@@ -19,6 +23,7 @@ impl Kept {
         self.contents.len() as Offset
     }
 
+    /// The record, as it was written.
     pub(super) fn record(&self, offset: Offset) -> Option<&Record> {
         match self.contents.get(usize::try_from(offset).ok()?)? {
             Content::Record(record) => Some(record),
@@ -28,7 +33,13 @@ impl Kept {
 
     pub(super) fn get(&self, offset: Offset) -> Option<Entry> {
         let content = self.contents.get(usize::try_from(offset).ok()?).filter(|_| offset >= self.start)?;
-        Some(Entry { offset, content: content.clone() })
+        let content = match content {
+            Content::Record(_) if self.damaged.contains(&offset) => {
+                Content::Undecodable { reason: "spoilt".into(), bytes: bytes::Bytes::new() }
+            }
+            content => content.clone(),
+        };
+        Some(Entry { offset, content })
     }
 
     pub(super) fn read(&self, from: Offset, most: usize) -> Chunk {
@@ -53,6 +64,13 @@ impl Log {
     pub(super) fn new(partitions: usize) -> Self {
         let kept = || vec![Kept::default(); partitions];
         Self { topics: BrokerTopics::of("events"), events: kept(), retry: kept(), dead: kept() }
+    }
+
+    /// There is one more partition.
+    pub(super) fn grow(&mut self) {
+        for topic in [&mut self.events, &mut self.retry, &mut self.dead] {
+            topic.push(Kept::default());
+        }
     }
 
     pub(super) fn topic(&mut self, topic: &TopicName) -> &mut Vec<Kept> {

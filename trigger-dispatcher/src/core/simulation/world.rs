@@ -1,6 +1,6 @@
 //! The world around the core: time, log, answers, faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ pub(super) struct Plan {
     pub tiny: bool,
     /// The log stores each record by itself, as Kafka does: of a batch that fails, some may be stored.
     pub partial: bool,
+    /// The disk spoils events.
+    pub damage: bool,
+    /// Partitions are added.
+    pub grows: bool,
     pub tell: bool,
 }
 
@@ -55,6 +59,8 @@ impl Plan {
             tiny: rng.bool(),
             partial,
             full: rng.u8(..3) == 0,
+            damage: rng.u8(..4) == 0,
+            grows: rng.u8(..4) == 0,
             tell: false,
         }
     }
@@ -68,6 +74,8 @@ pub(super) enum Happening {
     Handover,
     Expire,
     Command,
+    Damage,
+    Grow,
     Gain(u32),
     Answer(u32, Answer),
 }
@@ -167,6 +175,7 @@ impl World {
             order_changed: false,
             policy_changed: false,
             candidate: BTreeMap::new(),
+            from_start: BTreeSet::new(),
             registered: BTreeMap::new(),
         });
         let book = Book { known: known.collect(), ..Book::default() };
@@ -220,6 +229,8 @@ impl World {
         some(self, self.plan.edits || self.plan.moves, 8, || Happening::Edit);
         some(self, self.plan.expiry, 2, || Happening::Expire);
         some(self, self.plan.commands, 3, || Happening::Command);
+        some(self, self.plan.damage, 8, || Happening::Damage);
+        some(self, self.plan.grows, 3, || Happening::Grow);
         self.begin_life();
     }
 
@@ -376,6 +387,8 @@ impl World {
             Happening::Handover => self.handover(),
             Happening::Expire => self.expire(),
             Happening::Command => self.command(),
+            Happening::Damage => self.damage(),
+            Happening::Grow => self.grow(),
             Happening::Gain(partition) => self.gain(partition),
             Happening::Answer(life, answer) if life == self.life => self.answered(answer),
             Happening::Answer(..) => {}
