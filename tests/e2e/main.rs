@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod delivery;
+mod full;
 mod metrics;
 mod order;
+mod partitions;
 mod tools;
 mod triggers;
 

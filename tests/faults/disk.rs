@@ -68,13 +68,13 @@ fn free(folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_and_loses_nothing() {
-    let Some(disk) = SmallDisk::mount(96) else {
+    let Some(disk) = SmallDisk::mount(160) else {
         skip("a loop device cannot be mounted here");
         return;
     };
     let subscriber = Subscriber::start().await;
     let yaml = BROKER.to_owned() + &trigger("t", "load", &subscriber.url("/"), "unordered", "");
-    let site = Site::new(&yaml).with("PELTON__LOG__SEGMENT_SIZE", "8MiB");
+    let site = Site::new(&yaml).with("PELTON__LOG__SEGMENT_SIZE", "20MiB");
     let data = disk.mounted().join("data");
     // The data directory of the site lies on the small disk.
     std::os::unix::fs::symlink(&data, site.data()).unwrap();

@@ -26,7 +26,7 @@ pub fn binary() -> PathBuf {
 /// A folder of resources and a data directory, with Pelton runs over them.
 #[derive(Debug)]
 pub struct Site {
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     settings: Vec<(String, String)>,
 }
 
@@ -34,7 +34,7 @@ impl Site {
     /// A site whose resources are `yaml`.
     #[must_use]
     pub fn new(yaml: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a scratch directory can be made");
+        let folder = Arc::new(tempfile::tempdir().expect("a scratch directory can be made"));
         std::fs::create_dir(folder.path().join("resources")).unwrap();
         let site = Self { folder, settings: Vec::new() };
         site.write("resources.yaml", yaml);
@@ -99,7 +99,13 @@ impl Site {
             })
             .await
         };
-        let pelton = Pelton { ingress: find("ingress").await, admin: find("admin").await, child, log };
+        let pelton = Pelton {
+            ingress: find("ingress").await,
+            admin: find("admin").await,
+            child,
+            log,
+            _folder: Arc::clone(&self.folder),
+        };
         eventually("pelton is ready", async || pelton.is_ready().await.then_some(())).await;
         pelton
     }
@@ -140,6 +146,20 @@ pub struct Pelton {
     pub admin: SocketAddr,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// Stays while it runs.
+    _folder: Arc<tempfile::TempDir>,
+}
+
+/// What a failed test shows of Pelton's log.
+const LAST_LINES: usize = 20;
+
+impl Drop for Pelton {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            eprintln!("pelton's last lines:\n{}", log[log.len().saturating_sub(LAST_LINES)..].join("\n"));
+        }
+    }
 }
 
 impl Pelton {

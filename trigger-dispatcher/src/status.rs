@@ -279,7 +279,8 @@ fn fill(status: &mut ResourceStatus, counters: &TriggerCounters) {
     }
     let probed = counters.probed.load(Relaxed);
     if probed > 0 {
-        let text = format!("broken: probed with one event at a time in {probed} partition(s)");
+        let partitions = if probed == 1 { "partition" } else { "partitions" };
+        let text = format!("broken: probed with one event at a time in {probed} {partitions}");
         status.facts.push(("subscriber", text));
     }
     if counters.paused.load(Relaxed) {

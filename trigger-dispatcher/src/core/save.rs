@@ -386,11 +386,7 @@ impl Partition {
         let saver = &mut self.saver;
         saver.failures = 0;
         let partial = saver.portion.progress_first;
-        saver.portion.taken(save);
-        let complete = !partial || (saver.records.is_empty() && saver.nobodys.is_empty());
-        if complete && saver.portion.refused.is_none() {
-            saver.error = None;
-        }
+        saver.portion.taken(save, turn.now);
         saver.saved_head = save.head.unwrap_or(saver.saved_head);
         saver.saved_retry_head = save.retry_head.unwrap_or(saver.saved_retry_head);
         saver.nobodys.retain(|record| record.save != save.id);
@@ -409,6 +405,14 @@ impl Partition {
             }
             record.save != save.id
         });
+        let none_waits = saver.records.is_empty() && saver.nobodys.is_empty();
+        if none_waits {
+            saver.portion.refused = None;
+        }
+        let complete = !partial || none_waits;
+        if complete && saver.portion.refused.is_none() {
+            saver.error = None;
+        }
         for key in &save.lanes {
             if let Some(registered) = self.registered.get_mut(&key.trigger).filter(|known| !known.durable) {
                 registered.durable = key.replay.is_none();

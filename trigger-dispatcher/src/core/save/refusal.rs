@@ -61,14 +61,18 @@ impl Portion {
     }
 
     /// The log took a save.
-    pub(super) fn taken(&mut self, save: &Outstanding) {
+    pub(super) fn taken(&mut self, save: &Outstanding, now: Timestamp) {
         self.small = false;
         self.progress_first = false;
         if save.records == 0 {
             return;
         }
         self.room = self.room.saturating_mul(2);
-        self.refused = self.refused.filter(|refused| save.largest < refused.size);
+        // Room that replies made by giving way is soon spent: the next refusal goes on where the last one stood.
+        let lasts = |refused: &Refused| {
+            refused.times >= limits::REPLY_REFUSALS_MAX && now < refused.not_before + limits::SAVE_RETRY_MAX
+        };
+        self.refused = self.refused.filter(|refused| save.largest < refused.size || lasts(refused));
     }
 
     fn refuse(&mut self, size: usize, now: Timestamp) -> u32 {
