@@ -1,7 +1,7 @@
 //! Every limit of an event, named and in one place. Each is checked where events are built, so that a record in the log
 //! never exceeds them.
 
-/// Attributes of one event, required ones included.
+/// Attributes of one event, required ones included. A JSON document may name as many again that are `null`.
 pub const ATTRIBUTES_MAX: usize = 64;
 /// Bytes of an attribute name.
 pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 255;

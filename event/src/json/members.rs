@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::error::{DecodeError, EventError};
 use crate::event::{Event, EventBuilder, Kind, SpecVersion};
+use crate::limits;
 use crate::validate::{self, MediaType};
 
 /// Padding may be there or not.
@@ -47,18 +48,14 @@ impl<'de> Members<'de> {
     /// Takes every other member; a `value` of `None` is `null`.
     pub(super) fn add(&mut self, name: Cow<'de, str>, value: Option<Scalar<'de>>) -> Result<(), EventError> {
         let Some((text, kind)) = value else {
-            self.nulls.push(name);
-            return Ok(());
+            return push_bounded(&mut self.nulls, name);
         };
         match &*name {
             "specversion" => self.set_version(&text, kind),
             "data_base64" => self.set_base64(text, kind),
             _ => match &mut self.builder {
                 Some(builder) => builder.attribute(name, text, kind),
-                None => {
-                    self.early.push((name, (text, kind)));
-                    Ok(())
-                }
+                None => push_bounded(&mut self.early, (name, (text, kind))),
             },
         }
     }
@@ -103,6 +100,16 @@ impl<'de> Members<'de> {
         };
         Ok(builder.build(data)?)
     }
+}
+
+/// Notes a member whose check must wait. Both lists are searched for duplicates later, so that neither may grow with the
+/// document.
+fn push_bounded<T>(list: &mut SmallVec<[T; 4]>, member: T) -> Result<(), EventError> {
+    if list.len() >= limits::ATTRIBUTES_MAX {
+        return Err(EventError::TooManyAttributes);
+    }
+    list.push(member);
+    Ok(())
 }
 
 /// A member that is `null` is absent, but its name must be valid and not be given again.

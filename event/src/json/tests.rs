@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::error::{DecodeError, EventError};
 use crate::event::{Event, EventBuilder, Kind, SpecVersion};
+use crate::limits;
 use crate::record::tests::any_event;
 
 fn read(document: &str) -> Result<Event, DecodeError> {
@@ -183,6 +184,26 @@ fn refusals_name_attribute_and_rule() {
     ] {
         assert!(read(&document(members)).is_err(), "{members}");
     }
+}
+
+/// `count` members with names of their own.
+fn members(count: usize, value: &str) -> String {
+    (0..count).map(|number| format!(r#","a{number}":{value}"#)).collect()
+}
+
+/// Each is compared with those before it: a document full of them would keep a core busy for minutes.
+#[test]
+fn members_that_are_null_are_bounded_as_attributes_are() {
+    assert_eq!(read(&document(&members(limits::ATTRIBUTES_MAX, "null"))).unwrap().attributes().count(), 3);
+    let error = read(&document(&members(limits::ATTRIBUTES_MAX + 1, "null")));
+    assert_eq!(error, Err(EventError::TooManyAttributes.into()));
+}
+
+#[test]
+fn members_before_the_version_are_bounded_as_attributes_are() {
+    let early = |count| read(&format!("{{{}}}", &members(count, "1")[1..]));
+    assert_eq!(early(limits::ATTRIBUTES_MAX), Err(EventError::Missing("specversion").into()));
+    assert_eq!(early(limits::ATTRIBUTES_MAX + 1), Err(EventError::TooManyAttributes.into()));
 }
 
 #[test]
