@@ -34,7 +34,7 @@ pub type ResponseBody = Full<Bytes>;
 /// The settings of the ingress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Bytes of an event's body.
+    /// Bytes of an event's body, or of the data of one event of a batch.
     pub body_bytes_max: u64,
     /// Bytes of a batch's body.
     pub batch_bytes_max: u64,
@@ -340,7 +340,7 @@ impl Handle {
 
         let metrics = &route.account.metrics;
         let began = Instant::now();
-        let events = receive::decode(headers, body, config.decode_percent, config.batch_events_max)?;
+        let events = receive::decode(headers, body, config)?;
         let arrival = Arrival {
             time: Timestamp::from_millis(clock.unix_ms()),
             trace: http_form::trace_context(headers),

@@ -11,6 +11,7 @@ use pelton_event::DecodeError;
 use pelton_event::http::{self as http_form, Options, Received};
 
 use crate::admit::Reservation;
+use crate::ingress::Config;
 use crate::limits;
 use crate::refusal::Refusal;
 
@@ -113,22 +114,20 @@ where
     let _ = tokio::time::timeout(limits::REFUSED_BODY_TIMEOUT, rest).await;
 }
 
-/// The events of a request: one, or those of a batch.
-pub(crate) fn decode(
-    headers: &HeaderMap,
-    body: Bytes,
-    decode_percent: bool,
-    batch_events_max: usize,
-) -> Result<Received, Refusal> {
-    let received =
-        http_form::decode(headers, body, Options { decode_percent }).map_err(|error| match error {
-            DecodeError::Format(_) => Refusal::MediaType(error.to_string()),
-            other => Refusal::NotAnEvent(other.to_string()),
-        })?;
-    match &received {
-        Received::Batch(events) if events.len() > batch_events_max => {
-            Err(Refusal::BatchTooLarge { events: events.len(), max: batch_events_max })
-        }
-        _ => Ok(received),
+/// The events of a request: one, or those of a batch. A batch may be larger than an event may, but none of its events.
+pub(crate) fn decode(headers: &HeaderMap, body: Bytes, config: &Config) -> Result<Received, Refusal> {
+    let options = Options { decode_percent: config.decode_percent };
+    let received = http_form::decode(headers, body, options).map_err(|error| match error {
+        DecodeError::Format(_) => Refusal::MediaType(error.to_string()),
+        other => Refusal::NotAnEvent(other.to_string()),
+    })?;
+    let Received::Batch(events) = &received else { return Ok(received) };
+    if events.len() > config.batch_events_max {
+        return Err(Refusal::BatchTooLarge { events: events.len(), max: config.batch_events_max });
+    }
+    let max = config.body_bytes_max;
+    match events.iter().position(|event| event.data().is_some_and(|data| data.len() as u64 > max)) {
+        Some(index) => Err(Refusal::EventTooLarge { index, max }),
+        None => Ok(received),
     }
 }

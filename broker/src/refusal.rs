@@ -39,6 +39,16 @@ pub enum Refusal {
         /// The limit.
         max: u64,
     },
+    /// An event of a batch has too much data.
+    #[error(
+        "event {index} of the batch (the first is 0) has more than {max} bytes of data; keep large data elsewhere and send a reference to it"
+    )]
+    EventTooLarge {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// The limit.
+        max: u64,
+    },
     /// The batch has too many events.
     #[error("the batch has {events} events, more than {max}; split it")]
     BatchTooLarge {
@@ -99,9 +109,10 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoSuchBroker { .. } => StatusCode::NOT_FOUND,
             Self::NotAnEvent(_) | Self::Hops(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge { .. } | Self::BatchTooLarge { .. } | Self::Log(AppendError::TooLarge { .. }) => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            Self::TooLarge { .. }
+            | Self::EventTooLarge { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::Log(AppendError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) | Self::ContentCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::ClientShare | Self::BrokerShare(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -119,7 +130,7 @@ impl Refusal {
             Self::NoSuchBroker { .. } => "PEL-1002",
             Self::NotAnEvent(_) => "PEL-1003",
             Self::Hops(_) => "PEL-1004",
-            Self::TooLarge { .. } => "PEL-1005",
+            Self::TooLarge { .. } | Self::EventTooLarge { .. } => "PEL-1005",
             Self::BatchTooLarge { .. } => "PEL-1017",
             Self::MediaType(_) => "PEL-1006",
             Self::ContentCoding(_) => "PEL-1007",
@@ -157,7 +168,9 @@ impl Refusal {
             Self::NoSuchBroker { .. } => "No such broker",
             Self::NotAnEvent(_) => "Not a CloudEvent",
             Self::Hops(_) => "No hops left",
-            Self::TooLarge { .. } | Self::Log(AppendError::TooLarge { .. }) => "Event too large",
+            Self::TooLarge { .. } | Self::EventTooLarge { .. } | Self::Log(AppendError::TooLarge { .. }) => {
+                "Event too large"
+            }
             Self::BatchTooLarge { .. } => "Batch too large",
             Self::MediaType(_) => "Event format not supported",
             Self::ContentCoding(_) => "Content coding not supported",

@@ -170,6 +170,22 @@ async fn a_batch_is_one_append() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_too_large_alone_is_too_large_in_a_batch() {
+    let setup = setup(Config { body_bytes_max: 10, ..Config::default() }).await;
+    let batch = |data: &str| format!(r#"[{ONE},{}"data":{data}}}]"#, ONE.replace('}', ","));
+    let send = |body: String| {
+        setup.send(Request::post("/default/orders").header(BATCH[0].0, BATCH[0].1).body(full(&body)).unwrap())
+    };
+    let response = send(batch(r#""123456789""#)).await;
+    assert_eq!((response.status().as_u16(), code(&response).as_str()), (413, "PEL-1005"));
+    let text = String::from_utf8_lossy(response.body()).into_owned();
+    assert!(text.contains("event 1 of the batch"), "{text}");
+    assert_eq!(setup.stored(), 0);
+    assert_eq!(send(batch(r#""12345678""#)).await.status(), 202);
+    assert_eq!(setup.stored(), 2);
+}
+
+#[tokio::test]
 async fn a_batch_of_too_many_events_is_refused() {
     let setup = setup(Config { batch_events_max: 1, ..Config::default() }).await;
     let request = Request::post("/default/orders").header(BATCH[0].0, BATCH[0].1).body(full(TWO)).unwrap();

@@ -163,7 +163,7 @@ impl Default for Log {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Ingress {
-    /// Bytes of one event's body; a larger one is answered 413.
+    /// Bytes of one event's body, and of the data of one event in a batch; a larger one is answered 413.
     pub body_limit: ByteSize,
     /// Bytes of a batch's body; a larger one is answered 413.
     pub batch_limit: ByteSize,
