@@ -48,8 +48,8 @@ pub struct Config {
     pub broker_in_flight_bytes: u64,
     /// The part of them that the connections of one client address may take.
     pub client_in_flight_bytes: u64,
-    /// Whether `%XX` in `ce-` headers is decoded, as the HTTP binding demands.
-    pub decode_percent: bool,
+    /// Whether the values of `ce-` headers are percent-encoded, as the HTTP binding demands.
+    pub percent_encoded: bool,
 }
 
 impl Default for Config {
@@ -62,7 +62,7 @@ impl Default for Config {
             in_flight_bytes: limits::IN_FLIGHT_BYTES,
             broker_in_flight_bytes: limits::BROKER_IN_FLIGHT_BYTES,
             client_in_flight_bytes: limits::CLIENT_IN_FLIGHT_BYTES,
-            decode_percent: true,
+            percent_encoded: true,
         }
     }
 }

@@ -116,7 +116,7 @@ where
 
 /// The events of a request: one, or those of a batch. A batch may be larger than an event may, but none of its events.
 pub(crate) fn decode(headers: &HeaderMap, body: Bytes, config: &Config) -> Result<Received, Refusal> {
-    let options = Options { decode_percent: config.decode_percent };
+    let options = Options { percent_encoded: config.percent_encoded };
     let received = http_form::decode(headers, body, options).map_err(|error| match error {
         DecodeError::Format(_) => Refusal::MediaType(error.to_string()),
         other => Refusal::NotAnEvent(other.to_string()),

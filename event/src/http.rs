@@ -31,17 +31,18 @@ static SPECVERSION: HeaderName = HeaderName::from_static("ce-specversion");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// How senders write header values.
+/// How both sides write header values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Whether `ce-*` values are unquoted and percent-decoded, as the specification asks (section 3.1.3.2). Switch it off for
-    /// senders that do not encode (sdk-go and sdk-java among them): a literal `%41` of theirs then stays what it is.
-    pub decode_percent: bool,
+    /// Whether `ce-*` values are percent-encoded, as the specification asks (section 3.1.3.2): encoded when written, unquoted
+    /// and decoded when read. Switch it off among senders and subscribers that do neither (sdk-go and sdk-java among them): a
+    /// literal `%41` of theirs then stays what it is.
+    pub percent_encoded: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { decode_percent: true }
+        Self { percent_encoded: true }
     }
 }
 
@@ -159,7 +160,7 @@ fn attribute_value<'a>(
 ) -> Result<Cow<'a, str>, DecodeError> {
     let bytes = value.as_bytes();
     let encoded = bytes.iter().fold(false, |encoded, byte| encoded | matches!(byte, b'%' | b'"'));
-    if !encoded || !options.decode_percent {
+    if !encoded || !options.percent_encoded {
         return std::str::from_utf8(bytes)
             .map(Cow::Borrowed)
             .map_err(|_| DecodeError::header(name.as_str(), NOT_UTF8));

@@ -101,7 +101,7 @@ mod tests {
         #[test]
         fn both_read_binary_http_alike(event in any_event().prop_filter("what the SDK can read", is_plain)) {
             let mut headers = HeaderMap::new();
-            let body = http::encode(&event, Mode::Binary, &mut headers);
+            let body = http::encode(&event, Mode::Binary, Options::default(), &mut headers);
             let theirs = to_event(&headers, body.to_vec()).unwrap();
             match http::decode(&headers, body, Options::default()) {
                 Ok(Received::One(ours)) => assert_same(&theirs, &ours, false),

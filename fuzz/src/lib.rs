@@ -151,7 +151,7 @@ pub fn check_event(event: &Event) {
 
 fn check_http_binary(event: &Event) {
     let mut headers = HeaderMap::new();
-    let body = http_event::encode(event, Mode::Binary, &mut headers);
+    let body = http_event::encode(event, Mode::Binary, Options::default(), &mut headers);
     let headers = through_a_connection(&headers);
     let Ok(Received::One(back)) = http_event::decode(&headers, body, Options::default()) else {
         panic!("not one event: {headers:?}");

@@ -7,8 +7,8 @@ use pelton_fuzz::{check_event, message};
 
 fuzz_target!(|input: &[u8]| {
     let (headers, body) = message(input);
-    for decode_percent in [true, false] {
-        match decode(&headers, body.clone(), Options { decode_percent }) {
+    for percent_encoded in [true, false] {
+        match decode(&headers, body.clone(), Options { percent_encoded }) {
             Ok(Received::One(event)) => check_event(&event),
             Ok(Received::Batch(events)) => events.iter().for_each(check_event),
             // A refusal is told to the sender, however large the request was.

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::header::HeaderMap;
 use libfuzzer_sys::fuzz_target;
-use pelton_event::http::{Mode, encode};
+use pelton_event::http::{Mode, Options, encode};
 use pelton_event::{Failure, Record, RecordError};
 
 fuzz_target!(|input: &[u8]| {
@@ -22,7 +22,9 @@ fuzz_target!(|input: &[u8]| {
     let _ = pelton_event::kafka::encode(&record);
     let Some(event) = &record.event else { return };
     for mode in [Mode::Binary, Mode::Structured] {
-        let _ = encode(event, mode, &mut HeaderMap::new());
+        for percent_encoded in [true, false] {
+            let _ = encode(event, mode, Options { percent_encoded }, &mut HeaderMap::new());
+        }
     }
     if let Some(failure) = record.envelope.step().and_then(|step| step.failure()) {
         let failure: &Failure = failure;

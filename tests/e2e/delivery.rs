@@ -274,3 +274,33 @@ async fn limited_server(now: Arc<AtomicUsize>, most: Arc<AtomicUsize>) -> String
     });
     format!("http://{address}/")
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_values_that_are_not_decoded_pass_through_as_they_are() {
+    const RAW: &str = "a%41b c";
+    let subscriber = Subscriber::scripted(|receipt| match receipt.path.as_str() {
+        "/ask" => {
+            let headers = vec![
+                ("ce-specversion", "1.0".to_owned()),
+                ("ce-id", "reply".to_owned()),
+                ("ce-source", "/subscriber".to_owned()),
+                ("ce-type", "answer".to_owned()),
+                ("ce-subject", receipt.header("ce-subject").to_owned()),
+            ];
+            Behaviour::Answer(200, headers, Bytes::new())
+        }
+        _ => Behaviour::Status(204),
+    })
+    .await;
+    let filter = |type_: &str| format!("filter: {{attributes: {{type: {type_}}}}}");
+    let yaml = BROKER.to_owned()
+        + &trigger("ask", "", &subscriber.url("/ask"), &filter("question"))
+        + &trigger("answers", "", &subscriber.url("/answers"), &filter("answer"));
+    let pelton = Site::new(&yaml).with("PELTON__INGRESS__DECODE_PERCENT", "false").start().await;
+    send(&pelton, "1", "question", &[("ce-subject", RAW)]).await;
+    eventually("the reply is delivered", async || (subscriber.count() == 2).then_some(())).await;
+    for path in ["/ask", "/answers"] {
+        let receipts = subscriber.receipts_at(path);
+        assert_eq!(receipts.first().map(|receipt| receipt.header("ce-subject")), Some(RAW), "{path}");
+    }
+}

@@ -227,7 +227,7 @@ fn reply(kind: &str, event: &Event) -> Option<Response<Full<Bytes>>> {
     }
     let reply = builder.build(event.data().cloned()).ok()?;
     let mut response = status(StatusCode::OK);
-    let body = encode(&reply, Mode::Binary, response.headers_mut());
+    let body = encode(&reply, Mode::Binary, Options::default(), response.headers_mut());
     *response.body_mut() = Full::new(body);
     Some(response)
 }

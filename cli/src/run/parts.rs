@@ -8,6 +8,7 @@ use hyper_util::service::TowerToHyperService;
 use pelton_broker::Ingress;
 use pelton_control::admin::{AdminConfig, AdminParts, router};
 use pelton_control::{FolderConfig, FolderStore, Topics, TopicsConfig};
+use pelton_event::http::Options;
 use pelton_event_log::{EmbeddedLog, EventLog};
 use pelton_resources::Snapshot;
 use pelton_runtime::client::{Client, ClientOptions, SystemResolver};
@@ -181,9 +182,9 @@ fn dispatcher(
     let trusted = config.egress.extra_ca_certificates.as_deref();
     let client = Client::new(&ClientOptions::from_config(config), SystemResolver, trusted)
         .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
-    let reply_bytes_max = config.dispatch.response_limit.as_usize();
+    let http = HttpSender::new(client, clock.clone(), config.dispatch.response_limit.as_usize());
     let senders = Senders {
-        http: Arc::new(HttpSender::new(client, clock.clone(), reply_bytes_max)),
+        http: Arc::new(http.with_header_values(Options { percent_encoded: config.ingress.decode_percent })),
         broker: Arc::new(BrokerSender::new(log.clone(), snapshots.clone(), clock.clone())),
     };
     Dispatcher::new(

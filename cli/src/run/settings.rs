@@ -121,7 +121,7 @@ pub(super) fn ingress(config: &Config) -> pelton_broker::Config {
         in_flight_bytes: ingress.in_flight.bytes(),
         broker_in_flight_bytes: share(ingress.broker_share),
         client_in_flight_bytes: share(ingress.client_share),
-        decode_percent: ingress.decode_percent,
+        percent_encoded: ingress.decode_percent,
     }
 }
 

@@ -2,7 +2,7 @@ use ::http::header::HeaderMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::{self, Mode};
+use crate::http::{self, Mode, Options};
 use crate::record::tests::any_event;
 use crate::{Envelope, Record, json, kafka};
 
@@ -110,7 +110,7 @@ proptest! {
         if let Some(event) = Event::from_parts(Bytes::from(bytes), event.data().cloned()) {
             let document = json::encode(&event);
             prop_assert!(serde_json::from_slice::<serde_json::Value>(&document).is_ok());
-            http::encode(&event, Mode::Binary, &mut HeaderMap::new());
+            http::encode(&event, Mode::Binary, Options::default(), &mut HeaderMap::new());
             drop(kafka::encode(&Record::new(Envelope::default(), event)));
         }
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use smallvec::SmallVec;
 
-use super::{PREFIX, SPECVERSION};
+use super::{Options, PREFIX, SPECVERSION};
 use crate::content_mode::ContentMode;
 use crate::event::Event;
 use crate::json;
@@ -29,11 +29,12 @@ static VERSIONS: [HeaderValue; 2] = [HeaderValue::from_static("1.0"), HeaderValu
 /// Adds the headers of `event` to `headers` and answers the body.
 ///
 /// Nothing is hidden and nothing rewritten: values are slices of the event's buffer unless they must be percent-encoded,
-/// and a binary body is the event's data. Absent data is an empty body.
-pub fn encode(event: &Event, mode: Mode, headers: &mut HeaderMap) -> Bytes {
+/// and a binary body is the event's data. Absent data is an empty body. With `options` that encode nothing, what a header
+/// cannot hold is encoded all the same.
+pub fn encode(event: &Event, mode: Mode, options: Options, headers: &mut HeaderMap) -> Bytes {
     match mode {
         // Binary mode cannot hold an event inside an event: its content type would say structured.
-        Mode::Binary if !ContentMode::is_taken_by(event) => encode_binary(event, headers),
+        Mode::Binary if !ContentMode::is_taken_by(event) => encode_binary(event, options, headers),
         Mode::Binary | Mode::Structured => {
             headers.insert(CONTENT_TYPE, STRUCTURED_CONTENT_TYPE.clone());
             Bytes::from(json::encode(event))
@@ -41,7 +42,7 @@ pub fn encode(event: &Event, mode: Mode, headers: &mut HeaderMap) -> Bytes {
     }
 }
 
-fn encode_binary(event: &Event, headers: &mut HeaderMap) -> Bytes {
+fn encode_binary(event: &Event, options: Options, headers: &mut HeaderMap) -> Bytes {
     headers.reserve(event.attributes().count() + 1);
     headers.insert(SPECVERSION.clone(), VERSIONS[event.spec_version() as usize].clone());
     for attribute in event.attributes() {
@@ -51,12 +52,20 @@ fn encode_binary(event: &Event, headers: &mut HeaderMap) -> Bytes {
             headers.insert(CONTENT_TYPE, value);
             continue;
         }
-        let plain =
-            text.iter().fold(true, |plain, byte| plain & matches!(byte, b'!' | b'#'..=b'$' | b'&'..=b'~'));
-        let value = if plain { header_value(event, text) } else { None };
+        let as_it_is = if options.percent_encoded { needs_no_encoding(text) } else { survives_raw(text) };
+        let value = if as_it_is { header_value(event, text) } else { None };
         headers.insert(header_name(attribute.name), value.unwrap_or_else(|| encoded_value(text)));
     }
     event.data().cloned().unwrap_or_default()
+}
+
+fn needs_no_encoding(text: &[u8]) -> bool {
+    text.iter().fold(true, |plain, byte| plain & matches!(byte, b'!' | b'#'..=b'$' | b'&'..=b'~'))
+}
+
+/// Spaces around a header value belong to the header and not to the value.
+fn survives_raw(text: &[u8]) -> bool {
+    text.first() != Some(&b' ') && text.last() != Some(&b' ')
 }
 
 /// The value as a slice of the event's buffer; `None` if a header cannot hold it.

@@ -6,6 +6,9 @@ use crate::record::tests::any_event;
 const REQUIRED: [(&str, &str); 4] =
     [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
 
+/// What senders and subscribers do that know nothing of percent-encoding.
+const RAW: Options = Options { percent_encoded: false };
+
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     let pair = |(name, value): &(&str, &str)| {
         (HeaderName::try_from(*name).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap())
@@ -44,7 +47,7 @@ fn an_event_within_an_event_stays_inside() {
     for content_type in ["application/cloudevents+json", "Application/CloudEvents-Batch+JSON"] {
         let event = crate::json::decode(&Bytes::from(NESTED.replace("TYPE", content_type))).unwrap();
         let mut headers = HeaderMap::new();
-        let body = encode(&event, Mode::Binary, &mut headers);
+        let body = encode(&event, Mode::Binary, Options::default(), &mut headers);
         assert_eq!(decode(&headers, body, Options::default()), Ok(Received::One(event)), "{content_type}");
     }
 }
@@ -133,7 +136,7 @@ fn values_are_unquoted_then_percent_decoded_once() {
         ("raw é€", "raw é€"),
     ] {
         assert_eq!(value(text, Options::default()).as_deref(), Ok(expected), "{text}");
-        assert_eq!(value(text, Options { decode_percent: false }).as_deref(), Ok(text), "{text}");
+        assert_eq!(value(text, RAW).as_deref(), Ok(text), "{text}");
     }
 }
 
@@ -204,7 +207,7 @@ fn values_are_percent_encoded_where_headers_need_it() {
         b"d",
     );
     let mut out = HeaderMap::new();
-    let body = encode(&event.unwrap(), Mode::Binary, &mut out);
+    let body = encode(&event.unwrap(), Mode::Binary, Options::default(), &mut out);
     assert_eq!(out["ce-x"], "Euro%20%E2%82%AC%22%25~!");
     assert_eq!(out["content-type"], "a/b; c=\"d e\"");
     assert_eq!(out["ce-specversion"], "1.0");
@@ -215,7 +218,7 @@ fn values_are_percent_encoded_where_headers_need_it() {
 fn a_structured_delivery_is_one_document() {
     let mut out = HeaderMap::new();
     let event = one(&with_required(&[]), b"").unwrap();
-    let body = encode(&event, Mode::Structured, &mut out);
+    let body = encode(&event, Mode::Structured, Options::default(), &mut out);
     assert_eq!(body, r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#);
     assert_eq!(out, headers(&[("content-type", "application/cloudevents+json")]));
 }
@@ -229,11 +232,36 @@ fn as_http_keeps_it(event: &Event) -> Event {
     builder.build(event.data().filter(|data| !data.is_empty()).cloned()).unwrap()
 }
 
+#[test]
+fn values_that_are_not_encoded_go_out_as_they_came() {
+    for text in ["a%41b café", "100%", "\"quoted\"", "%2541", "€ and \"", "plain"] {
+        let received = with_required(&[("ce-x", text)]);
+        let Ok(Received::One(event)) = decode(&received, Bytes::new(), RAW) else { panic!("{text}") };
+        let mut sent = HeaderMap::new();
+        encode(&event, Mode::Binary, RAW, &mut sent);
+        assert_eq!(sent["ce-x"], received["ce-x"], "{text}");
+    }
+}
+
+#[test]
+fn what_a_header_cannot_hold_is_encoded_in_any_case() {
+    for (text, expected) in [(" a", "%20a"), ("a ", "a%20"), (" ", "%20")] {
+        let event = crate::json::decode(&Bytes::from(
+            NESTED
+                .replace("TYPE", "application/json")
+                .replace(r#""id":"1""#, &format!(r#""id":"1","x":"{text}""#)),
+        ));
+        let mut sent = HeaderMap::new();
+        encode(&event.unwrap(), Mode::Binary, RAW, &mut sent);
+        assert_eq!(sent["ce-x"], expected);
+    }
+}
+
 proptest! {
     #[test]
     fn an_event_survives_binary_http(event in any_event()) {
         let mut headers = HeaderMap::new();
-        let body = encode(&event, Mode::Binary, &mut headers);
+        let body = encode(&event, Mode::Binary, Options::default(), &mut headers);
         let mut received = match decode(&headers, body, Options::default()) {
             Ok(Received::One(event)) => event,
             other => panic!("{other:?}"),
@@ -252,10 +280,10 @@ proptest! {
     fn no_header_or_body_makes_it_panic(
         pairs in proptest::collection::vec(("(ce-)?[a-z_-]{1,8}|ce-specversion|content-type|ce-time", "[ -~é%\"\\\\]{0,30}|1\\.0|application/cloudevents(-batch)?\\+json"), 0..8),
         body in proptest::collection::vec(any::<u8>(), 0..40),
-        decode_percent in any::<bool>(),
+        percent_encoded in any::<bool>(),
     ) {
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let (headers, body, options) = (headers(&pairs), Bytes::from(body), Options { decode_percent });
+        let (headers, body, options) = (headers(&pairs), Bytes::from(body), Options { percent_encoded });
         drop(decode(&headers, body.clone(), options));
         drop(decode_reply(&headers, body, options));
         drop(trace_context(&headers));

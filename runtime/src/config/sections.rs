@@ -183,8 +183,8 @@ pub struct Ingress {
     pub client_share: u8,
     /// Share of `in_flight` that one broker may take, in percent; beyond: 429.
     pub broker_share: u8,
-    /// Whether `%XX` in `ce-` headers is decoded, as the CloudEvents HTTP binding demands. Off: values are taken as they
-    /// are, as Knative does.
+    /// Whether the values of `ce-` headers are percent-encoded, as the CloudEvents HTTP binding demands: in events and
+    /// replies that come in, and in deliveries. Off: they come in and go out as they are, as in Knative.
     pub decode_percent: bool,
 }
 

@@ -7,6 +7,7 @@ use futures_core::future::BoxFuture;
 use futures_util::future::join_all;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
+use pelton_event::http::{Mode, Options};
 use pelton_event::limits::FAILURE_BODY_BYTES_MAX;
 use pelton_event::{Event, Timestamp, TraceContext};
 use pelton_resources::DeliveryFormat;
@@ -31,6 +32,7 @@ pub struct HttpSender<C> {
     client: C,
     clock: Clock,
     reply_bytes_max: usize,
+    header_values: Options,
     targets: PreparedTargets,
 }
 
@@ -38,7 +40,14 @@ impl<C: HttpClient> HttpSender<C> {
     /// A sender over `client`. A reply of more than `reply_bytes_max` bytes is an error of the subscriber.
     #[must_use]
     pub fn new(client: C, clock: Clock, reply_bytes_max: usize) -> Self {
-        Self { client, clock, reply_bytes_max, targets: PreparedTargets::default() }
+        let targets = PreparedTargets::default();
+        Self { client, clock, reply_bytes_max, header_values: Options::default(), targets }
+    }
+
+    /// This sender, with subscribers that read and write header values so.
+    #[must_use]
+    pub fn with_header_values(self, header_values: Options) -> Self {
+        Self { header_values, ..self }
     }
 
     async fn send_one(&self, delivery: Delivery) -> Outcome {
@@ -56,7 +65,7 @@ impl<C: HttpClient> HttpSender<C> {
 
     fn call(&self, to: Prepared, delivery: &Delivery, format: DeliveryFormat, timeout: Duration) -> Call {
         let mut headers = HeaderMap::new();
-        let body = encode(&delivery.event, format, &mut headers);
+        let body = encode(&delivery.event, format, self.header_values, &mut headers);
         headers.insert(PREFER.clone(), REPLY.clone());
         headers.insert(KN_NAMESPACE.clone(), to.namespace);
         if let Some(trace) = &delivery.trace {
@@ -72,7 +81,7 @@ impl<C: HttpClient> HttpSender<C> {
         Outcome::Response(Response {
             status: response.status().as_u16(),
             retry_after: wait.and_then(|value| retry_after::parse(value, now)),
-            reply: reply(response),
+            reply: reply(response, self.header_values),
             body: excerpt(response.body()),
         })
     }
@@ -85,13 +94,13 @@ impl<C: HttpClient + std::fmt::Debug> Sender for HttpSender<C> {
 }
 
 /// The event in its form on the wire; the loop guard is hidden from subscribers.
-fn encode(event: &Event, format: DeliveryFormat, headers: &mut HeaderMap) -> Bytes {
+fn encode(event: &Event, format: DeliveryFormat, values: Options, headers: &mut HeaderMap) -> Bytes {
     let hidden = event.attribute(HOPS).and_then(|_| event.with(&[(HOPS, None)]).ok());
     let mode = match format {
-        DeliveryFormat::Binary => pelton_event::http::Mode::Binary,
-        DeliveryFormat::Json => pelton_event::http::Mode::Structured,
+        DeliveryFormat::Binary => Mode::Binary,
+        DeliveryFormat::Json => Mode::Structured,
     };
-    pelton_event::http::encode(hidden.as_ref().unwrap_or(event), mode, headers)
+    pelton_event::http::encode(hidden.as_ref().unwrap_or(event), mode, values, headers)
 }
 
 fn add_trace(trace: &TraceContext, headers: &mut HeaderMap) {
@@ -103,12 +112,11 @@ fn add_trace(trace: &TraceContext, headers: &mut HeaderMap) {
 }
 
 /// Only a 200 may carry a reply; what comes with a 202 is none (Knative data-plane contract).
-fn reply(response: &http::Response<Bytes>) -> Result<Option<Event>, Box<str>> {
+fn reply(response: &http::Response<Bytes>, values: Options) -> Result<Option<Event>, Box<str>> {
     if response.status() != StatusCode::OK {
         return Ok(None);
     }
-    let options = pelton_event::http::Options::default();
-    pelton_event::http::decode_reply(response.headers(), response.body().clone(), options)
+    pelton_event::http::decode_reply(response.headers(), response.body().clone(), values)
         .map_err(|error| error.to_string().into())
 }
 

@@ -7,7 +7,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use pelton_event::Event;
-use pelton_event::http::{Mode, encode};
+use pelton_event::http::{Mode, Options, encode};
 
 use crate::api::connection::{Connection, Endpoint};
 use crate::failure::Failure;
@@ -99,7 +99,7 @@ impl Poster {
             None => self.endpoint.connect().await.map_err(|error| self.unreachable(&error))?,
         };
         let mut headers = HeaderMap::new();
-        let body = encode(event, Mode::Binary, &mut headers);
+        let body = encode(event, Mode::Binary, Options::default(), &mut headers);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = http::Method::POST;
         *request.headers_mut() = headers;

@@ -32,8 +32,13 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &'static str) -> Answer {
 
 /// Sends one delivery and tells the call and the outcome.
 async fn send(delivery: Delivery, answer: Answer) -> (Call, Outcome) {
+    send_with(delivery, answer, Options::default()).await
+}
+
+async fn send_with(delivery: Delivery, answer: Answer, values: Options) -> (Call, Outcome) {
     let calls = Arc::new(Mutex::new(Vec::new()));
-    let sender = HttpSender::new(FakeClient { calls: calls.clone(), answer }, Clock::fixed(0), 1_000_000);
+    let client = FakeClient { calls: calls.clone(), answer };
+    let sender = HttpSender::new(client, Clock::fixed(0), 1_000_000).with_header_values(values);
     let outcome = sender.send(vec![delivery]).await.remove(0);
     let call = calls.lock().unwrap().remove(0);
     (call, outcome)
@@ -149,6 +154,24 @@ async fn only_a_200_carries_a_reply() {
     }
     assert_eq!(response_of(answer(200, &[("content-type", "text/html")], "")).await.reply, Ok(None));
     assert!(response_of(answer(200, &[("content-type", "text/html")], "<p>")).await.reply.is_err());
+}
+
+#[tokio::test]
+async fn header_values_are_encoded_both_ways_or_neither() {
+    let reply = answer(
+        200,
+        &[("ce-specversion", "1.0"), ("ce-id", "%41"), ("ce-source", "/s"), ("ce-type", "t")],
+        "",
+    );
+    for (percent_encoded, sent, received) in [(true, "a%2541b%20c", "A"), (false, "a%41b c", "%41")] {
+        let event = event_with("1", &[("subject", "a%41b c")]);
+        let (call, outcome) = send_with(to_uri(event), reply.clone(), Options { percent_encoded }).await;
+        assert_eq!(header(&call, "ce-subject"), Some(sent));
+        let Outcome::Response(Response { reply: Ok(Some(reply)), .. }) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(reply.id(), received);
+    }
 }
 
 #[tokio::test]
