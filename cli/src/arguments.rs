@@ -1,6 +1,7 @@
 //! The command line: every command in one list.
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::events::{dead_letters, replay, send, sink, tail};
 use crate::offline::{check, config, explain, match_cases};
@@ -29,7 +30,7 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Namespace of the resources that are named without one
+    /// Namespace of the resources that are named without one, in documents too
     #[arg(
         short,
         long,
@@ -39,9 +40,27 @@ pub(crate) struct Global {
         value_name = "NAMESPACE"
     )]
     pub(crate) namespace: String,
+    /// Whether it was asked for with `-n`, so that no other is meant
+    #[arg(skip)]
+    pub(crate) namespace_is_asked_for: bool,
     /// Form of the output
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORM")]
     pub(crate) output: Format,
+}
+
+impl Cli {
+    /// Reads the command line; a mistake in it ends the process.
+    pub(crate) fn of_process() -> Self {
+        let matches = Self::command().get_matches();
+        Self::of(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut cli = Self::from_arg_matches(matches)?;
+        cli.global.namespace_is_asked_for =
+            matches.value_source("namespace") == Some(ValueSource::CommandLine);
+        Ok(cli)
+    }
 }
 
 /// Reads how many, where none makes no sense.
@@ -99,13 +118,22 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::{Cli, at_least_one};
+    use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_namespace_is_asked_for_before_or_behind_the_command() {
+        let read = |arguments: &[&str]| {
+            let cli = Cli::of(&Cli::command().get_matches_from(arguments)).unwrap();
+            (cli.global.namespace, cli.global.namespace_is_asked_for)
+        };
+        assert_eq!(read(&["pelton", "-n", "team", "version"]), ("team".to_owned(), true));
+        assert_eq!(read(&["pelton", "check", "f.yaml", "-n", "default"]), ("default".to_owned(), true));
+        assert!(!read(&["pelton", "version"]).1);
     }
 
     #[test]

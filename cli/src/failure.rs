@@ -55,6 +55,13 @@ impl Failure {
         self
     }
 
+    /// Both, with the exit code and the code of this one.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.message.push_str("\nerror: ");
+        self.message.push_str(&other.message);
+        self
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }

@@ -13,8 +13,6 @@ mod run;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use arguments::{Cli, Command, Global};
 use failure::Failure;
 
@@ -22,7 +20,7 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::of_process();
     match execute(cli.command, &cli.global) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -17,12 +17,12 @@ mod snapshot;
 mod trigger;
 mod url;
 
-pub use assemble::{Assembly, assemble, check};
+pub use assemble::{Assembly, assemble, check, duplicates};
 pub use broker::{Broker, OnFull, RetentionPolicy};
 pub use defaults::Defaults;
 pub use delivery::{BackoffPolicy, DeliveryFormat, DeliveryPolicy, Destination};
-pub use documents::{Document, Source};
-pub use name::{Kind, NamespacedName};
+pub use documents::{Document, Source, annotation_field, splice};
+pub use name::{Kind, NAMESPACE_DEFAULT, NamespacedName};
 pub use overrides::{Overrides, Setting};
 pub use readiness::{Readiness, Reason};
 pub use snapshot::{Change, Problem, Severity, Snapshot, SnapshotDiff};

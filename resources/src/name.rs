@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// The namespace of what names none.
+pub const NAMESPACE_DEFAULT: &str = "default";
+
 /// The kinds of resources Pelton serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

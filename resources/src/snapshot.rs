@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
 use crate::broker::Broker;
 use crate::name::{Kind, NamespacedName};
 use crate::trigger::Trigger;
@@ -50,6 +52,23 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Serialize for Problem {
+    /// The form of the admin API and of `pelton check`: `null` where no resource is known.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let resource = self.resource.as_ref();
+        let mut problem = serializer.serialize_struct("Problem", 8)?;
+        problem.serialize_field("severity", self.severity.as_str())?;
+        problem.serialize_field("code", self.code)?;
+        problem.serialize_field("place", &self.place)?;
+        problem.serialize_field("kind", &resource.map(|(kind, _)| kind.as_str()))?;
+        problem.serialize_field("namespace", &resource.map(|(_, name)| name.namespace()))?;
+        problem.serialize_field("name", &resource.map(|(_, name)| name.name()))?;
+        problem.serialize_field("field", &self.field)?;
+        problem.serialize_field("message", &self.message)?;
+        problem.end()
+    }
+}
+
 /// How bad a [`Problem`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -57,6 +76,17 @@ pub enum Severity {
     Warning,
     /// The document is not in force.
     Error,
+}
+
+impl Severity {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// What happened to a resource between two snapshots.

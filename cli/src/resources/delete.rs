@@ -6,11 +6,10 @@ use clap::Args;
 use pelton_resources::{Kind, NamespacedName};
 use serde_json::Value;
 
-use super::{apply, files, name};
+use super::{apply, documents, files, name};
 use crate::api::admin::Api;
 use crate::arguments::Global;
 use crate::failure::Failure;
-use crate::offline::check;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
@@ -31,33 +30,30 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let api = Api::from_environment()?;
     let resources = if arguments.resource.is_empty() {
-        resources_of(&arguments.files)?
+        resources_of(&arguments.files, global)?
     } else {
         vec![name::resource(&arguments.resource, None, &global.namespace)?]
     };
-    let mut results = Vec::new();
-    let mut failed = None;
+    let (mut results, mut failures) = (Vec::new(), Vec::new());
     for (kind, resource) in resources {
         match api.delete(&name::path(kind, &resource)).await {
             Ok(result) => results.push(result),
-            // The others are still deleted; the first failure is the one told.
-            Err(failure) => failed = failed.or(Some(failure)),
+            // The others are still deleted.
+            Err(failure) => failures.push(failure),
         }
     }
     if !results.is_empty() {
         apply::print_results(global.output, &Value::Array(results))?;
     }
-    failed.map_or(Ok(()), Err)
+    failures.into_iter().reduce(|first, other| first.and(&other)).map_or(Ok(()), Err)
 }
 
 /// The resources of files, triggers before their brokers.
-fn resources_of(paths: &[PathBuf]) -> Result<Vec<(Kind, NamespacedName)>, Failure> {
-    let mut resources = Vec::new();
-    for (file, text) in files::read(paths)? {
-        let found = check::resources(&file, &text)
-            .map_err(|problem| Failure::failed(Some(problem.code), check::problem_line(&problem)))?;
-        resources.extend(found);
-    }
+fn resources_of(paths: &[PathBuf], global: &Global) -> Result<Vec<(Kind, NamespacedName)>, Failure> {
+    let sources = documents::read(&files::read(paths)?, global);
+    documents::judge(&sources, global, "nothing was deleted")?;
+    let all = sources.iter().flat_map(|source| source.documents());
+    let mut resources: Vec<_> = all.map(|document| (document.kind(), document.name().clone())).collect();
     resources.reverse();
     Ok(resources)
 }

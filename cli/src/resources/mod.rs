@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod documents;
 pub(crate) mod files;
 pub(crate) mod get;
 pub(crate) mod name;

@@ -6,6 +6,9 @@ use serde_json::Value;
 use crate::api::admin::{Api, problem_line};
 use crate::failure::{Exit, Failure};
 
+/// The code of the warning that a resource is not in service.
+pub(super) const NOT_READY: &str = "PEL-1310";
+
 /// The problems of a running Pelton.
 pub(super) struct Problems(Vec<Value>);
 
@@ -33,11 +36,12 @@ impl Problems {
         self.of_item(item).filter(|problem| is_error(problem)).map(told).collect()
     }
 
-    /// The warnings about a resource, but for what its `message` says already.
+    /// The warnings about a resource, but for the first of those that let it wait: that is what its `message` says.
     pub(super) fn warnings_of(&self, item: &Value) -> Vec<String> {
-        let message = item["message"].as_str().unwrap_or("(none)");
+        let mut is_said = item["ready"] == false;
         let warnings = self.of_item(item).filter(|problem| !is_error(problem));
-        warnings.filter(|problem| !text(problem, "message").contains(message)).map(told).collect()
+        let unsaid = warnings.filter(|problem| problem["code"] != NOT_READY || !std::mem::take(&mut is_said));
+        unsaid.map(told).collect()
     }
 
     fn of_item<'a>(&'a self, item: &'a Value) -> impl Iterator<Item = &'a Value> {
@@ -106,7 +110,7 @@ mod tests {
     }
 
     fn item(name: &str, place: &str) -> Value {
-        json!({"kind": "Trigger", "namespace": "default", "name": name, "message": "there is no Broker default/b",
+        json!({"kind": "Trigger", "namespace": "default", "name": name, "ready": false,
                "status": {"facts": [{"label": "defined in", "text": place}]}})
     }
 
@@ -117,9 +121,9 @@ mod tests {
         assert_eq!(problems().errors_of(&item("other", "shop.yaml:1")), [""; 0]);
         assert_eq!(problems().errors_of(&item("other", "torn.yaml:30")), ["torn.yaml:2: is not YAML"]);
         assert_eq!(problems().warnings_of(&item("paid", "shop.yaml:1")), [""; 0]);
-        let mut silent = item("paid", "shop.yaml:1");
-        silent["message"] = Value::Null;
-        assert_eq!(problems().warnings_of(&silent).len(), 1);
+        let mut ready = item("paid", "shop.yaml:1");
+        ready["ready"] = json!(true);
+        assert_eq!(problems().warnings_of(&ready).len(), 1);
     }
 
     #[test]

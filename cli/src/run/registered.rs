@@ -53,9 +53,9 @@ impl RegisteredWriter {
 }
 
 impl ResourceWriter for RegisteredWriter {
-    fn apply(&self, documents: String) -> BoxFuture<'_, Result<Vec<Written>, WriteError>> {
+    fn apply(&self, documents: String, namespace: String) -> BoxFuture<'_, Result<Vec<Written>, WriteError>> {
         Box::pin(async move {
-            let written = self.writer.apply(documents).await?;
+            let written = self.writer.apply(documents, namespace).await?;
             self.wait(&written).await;
             Ok(written)
         })
@@ -102,7 +102,7 @@ mod tests {
     struct Writer(WriteAction);
 
     impl ResourceWriter for Writer {
-        fn apply(&self, _: String) -> BoxFuture<'_, Result<Vec<Written>, WriteError>> {
+        fn apply(&self, _: String, _: String) -> BoxFuture<'_, Result<Vec<Written>, WriteError>> {
             let name = NamespacedName::new("default", "t");
             let written = Written { kind: Kind::Trigger, name, action: self.0 };
             Box::pin(std::future::ready(Ok(vec![written])))
@@ -126,7 +126,10 @@ mod tests {
     async fn an_apply_answers_once_its_triggers_are_registered() {
         let dispatcher = Arc::new(Slow { looks: AtomicU32::new(0), registers_after: 3 });
         let writer = Arc::new(Writer(WriteAction::Created));
-        RegisteredWriter { writer, dispatcher: dispatcher.clone() }.apply(String::new()).await.unwrap();
+        RegisteredWriter { writer, dispatcher: dispatcher.clone() }
+            .apply(String::new(), String::new())
+            .await
+            .unwrap();
         assert_eq!(dispatcher.looks.load(Ordering::Relaxed), 4);
     }
 
@@ -137,7 +140,7 @@ mod tests {
             writer: Arc::new(Writer(WriteAction::Unchanged)),
             dispatcher: dispatcher.clone(),
         };
-        unchanged.apply(String::new()).await.unwrap();
+        unchanged.apply(String::new(), String::new()).await.unwrap();
         assert_eq!(dispatcher.looks.load(Ordering::Relaxed), 0);
         let began = Instant::now();
         registered(&*dispatcher, &[NamespacedName::new("default", "t")]).await;

@@ -1,14 +1,15 @@
 //! The shapes of the API.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pelton_event::{Event, Timestamp};
 use pelton_filter::{Conditions, Expression};
 use pelton_resources::contracts::{ResourceStatus, StatusSource, WriteAction, Written};
 use pelton_resources::{
-    BackoffPolicy, Broker, DeliveryFormat, DeliveryPolicy, Kind, NamespacedName, OnFull, Order, Problem,
-    Readiness, Severity, Trigger,
+    BackoffPolicy, Broker, DeliveryFormat, DeliveryPolicy, Kind, NamespacedName, OnFull, Order, Readiness,
+    Reason, Snapshot, Trigger,
 };
 use serde_json::{Map, Value, json};
 
@@ -25,20 +26,6 @@ fn duration(duration: Duration) -> Value {
         .map_or(Value::Null, |duration| Value::String(duration.to_string()))
 }
 
-pub(super) fn problem(problem: &Problem) -> Value {
-    let resource = problem.resource.as_ref();
-    json!({
-        "severity": match problem.severity { Severity::Error => "error", Severity::Warning => "warning" },
-        "code": problem.code,
-        "place": problem.place,
-        "kind": resource.map(|(kind, _)| kind.as_str()),
-        "namespace": resource.map(|(_, name)| name.namespace()),
-        "name": resource.map(|(_, name)| name.name()),
-        "field": problem.field,
-        "message": problem.message,
-    })
-}
-
 pub(super) fn written(written: &Written) -> Value {
     json!({
         "kind": written.kind.as_str(),
@@ -53,7 +40,23 @@ pub(super) fn written(written: &Written) -> Value {
     })
 }
 
-pub(super) fn broker(broker: &Broker, statuses: &[std::sync::Arc<dyn StatusSource>]) -> Value {
+/// The same, and whether what was written is in service.
+pub(super) fn applied(one: &Written, snapshot: &Snapshot, statuses: &[Arc<dyn StatusSource>]) -> Value {
+    let readiness = match one.kind {
+        Kind::Broker => snapshot.brokers.get(&one.name).map(|broker| &broker.readiness),
+        Kind::Trigger => snapshot.triggers.get(&one.name).map(|trigger| &trigger.readiness),
+        _ => None,
+    };
+    let mut result = written(one);
+    let known = known(one.kind, &one.name, statuses);
+    let not_ready = readiness.and_then(|readiness| not_ready(readiness, &known));
+    result["ready"] = json!(readiness.map(|_| not_ready.is_none()));
+    result["reason"] = json!(not_ready.map(|reason| reason.reason));
+    result["message"] = json!(not_ready.map(|reason| reason.message.as_str()));
+    result
+}
+
+pub(super) fn broker(broker: &Broker, statuses: &[Arc<dyn StatusSource>]) -> Value {
     let retention = &broker.retention;
     let spec = json!({
         "path": format!("/{}", broker.name),
@@ -67,7 +70,7 @@ pub(super) fn broker(broker: &Broker, statuses: &[std::sync::Arc<dyn StatusSourc
     resource(Kind::Broker, &broker.name, &broker.readiness, &spec, statuses)
 }
 
-pub(super) fn trigger(trigger: &Trigger, statuses: &[std::sync::Arc<dyn StatusSource>]) -> Value {
+pub(super) fn trigger(trigger: &Trigger, statuses: &[Arc<dyn StatusSource>]) -> Value {
     let spec = json!({
         "broker": trigger.broker.as_str(),
         "filter": trigger.expression.as_deref().map(filter),
@@ -124,15 +127,10 @@ fn resource(
     name: &NamespacedName,
     readiness: &Readiness,
     spec: &Value,
-    statuses: &[std::sync::Arc<dyn StatusSource>],
+    statuses: &[Arc<dyn StatusSource>],
 ) -> Value {
-    let known: Vec<ResourceStatus> = statuses.iter().filter_map(|source| source.status(kind, name)).collect();
-    let not_ready = std::iter::once(readiness).chain(known.iter().map(|status| &status.readiness)).find_map(
-        |readiness| match readiness {
-            Readiness::Ready => None,
-            Readiness::NotReady(reason) => Some(reason),
-        },
-    );
+    let known = known(kind, name, statuses);
+    let not_ready = not_ready(readiness, &known);
     json!({
         "kind": kind.as_str(),
         "namespace": name.namespace(),
@@ -142,6 +140,19 @@ fn resource(
         "message": not_ready.map(|reason| reason.message.as_str()),
         "spec": spec,
         "status": status(&known),
+    })
+}
+
+fn known(kind: Kind, name: &NamespacedName, statuses: &[Arc<dyn StatusSource>]) -> Vec<ResourceStatus> {
+    statuses.iter().filter_map(|source| source.status(kind, name)).collect()
+}
+
+/// Why a resource is not in service: its own reason before those of the roles.
+fn not_ready<'a>(own: &'a Readiness, known: &'a [ResourceStatus]) -> Option<&'a Reason> {
+    let all = std::iter::once(own).chain(known.iter().map(|status| &status.readiness));
+    all.into_iter().find_map(|readiness| match readiness {
+        Readiness::Ready => None,
+        Readiness::NotReady(reason) => Some(reason),
     })
 }
 

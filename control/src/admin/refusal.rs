@@ -7,9 +7,8 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use pelton_event_log::{AppendError, LogError};
 use pelton_resources::contracts::WriteError;
 use pelton_resources::{Kind, NamespacedName, Problem};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::json;
 use crate::limits;
 
 /// Why a request is not answered as asked; each has a page in `docs/errors/`.
@@ -17,6 +16,8 @@ use crate::limits;
 pub(super) enum Refusal {
     #[error("there is nothing at this path; docs/admin-api.md lists the paths")]
     NoSuchPath,
+    #[error("a {0} serves Brokers and is not shown; it can be applied and deleted")]
+    NotShown(Kind),
     #[error("there is no {0} {1}")]
     NoSuchResource(Kind, NamespacedName),
     #[error("{kind} {name} is defined in {file}; change it there")]
@@ -62,7 +63,7 @@ fn first(problems: &[Problem]) -> String {
 impl Refusal {
     pub(super) const fn code(&self) -> &'static str {
         match self {
-            Self::NoSuchPath => "PEL-1601",
+            Self::NoSuchPath | Self::NotShown(_) => "PEL-1601",
             Self::NoSuchResource(..) => "PEL-1602",
             Self::Foreign { .. } => "PEL-1603",
             Self::Invalid(_) => "PEL-1604",
@@ -80,7 +81,9 @@ impl Refusal {
 
     const fn status(&self) -> StatusCode {
         match self {
-            Self::NoSuchPath | Self::NoSuchResource(..) | Self::NoSuchLetter(_) => StatusCode::NOT_FOUND,
+            Self::NoSuchPath | Self::NotShown(_) | Self::NoSuchResource(..) | Self::NoSuchLetter(_) => {
+                StatusCode::NOT_FOUND
+            }
             Self::Foreign { .. } => StatusCode::CONFLICT,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -95,7 +98,7 @@ impl Refusal {
 
     const fn title(&self) -> &'static str {
         match self {
-            Self::NoSuchPath => "No such path",
+            Self::NoSuchPath | Self::NotShown(_) => "No such path",
             Self::NoSuchResource(..) => "No such resource",
             Self::Foreign { .. } => "Defined in a file",
             Self::Invalid(_) => "Documents not valid",
@@ -124,9 +127,8 @@ impl IntoResponse for Refusal {
             "detail": self.to_string(),
             "code": self.code(),
         });
-        if let (Self::Invalid(problems), Value::Object(members)) = (&self, &mut problem) {
-            let problems = problems.iter().map(json::problem).collect();
-            members.insert("problems".to_owned(), Value::Array(problems));
+        if let Self::Invalid(problems) = &self {
+            problem["problems"] = json!(problems);
         }
         let mut response = Response::new(Body::from(problem.to_string()));
         *response.status_mut() = status;

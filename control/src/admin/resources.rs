@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use pelton_resources::contracts::Override;
-use pelton_resources::{Kind, NamespacedName};
+use pelton_resources::contracts::{Override, Written};
+use pelton_resources::{Kind, NAMESPACE_DEFAULT, NamespacedName, Problem, Severity, Snapshot, Source};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,13 +16,14 @@ use super::{Admin, json};
 const PAUSED: &str = "delivery.pelton.dev/paused";
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Narrow {
     namespace: Option<String>,
 }
 
 pub(super) async fn problems(State(admin): State<Arc<Admin>>) -> Json<Value> {
     let snapshot = admin.snapshot();
-    Json(json!({"items": snapshot.problems.iter().map(json::problem).collect::<Vec<_>>()}))
+    Json(json!({"items": snapshot.problems}))
 }
 
 pub(super) async fn list(
@@ -42,7 +43,8 @@ pub(super) async fn list(
             let triggers = snapshot.triggers.values().filter(|trigger| wanted(&trigger.name));
             triggers.map(|trigger| json::trigger(trigger, statuses)).collect()
         }
-        _ => return Err(Refusal::NoSuchPath),
+        Some(other) => return Err(Refusal::NotShown(other)),
+        None => return Err(Refusal::NoSuchPath),
     };
     Ok(Json(json!({"items": items})))
 }
@@ -57,16 +59,39 @@ pub(super) async fn show(
     let shown = match kind {
         Kind::Broker => snapshot.brokers.get(&name).map(|broker| json::broker(broker, statuses)),
         Kind::Trigger => snapshot.triggers.get(&name).map(|trigger| json::trigger(trigger, statuses)),
-        _ => return Err(Refusal::NoSuchPath),
+        other => return Err(Refusal::NotShown(other)),
     };
     shown.map(Json).ok_or(Refusal::NoSuchResource(kind, name))
 }
 
-pub(super) async fn apply(State(admin): State<Arc<Admin>>, body: Whole) -> Result<Json<Value>, Refusal> {
+pub(super) async fn apply(
+    State(admin): State<Arc<Admin>>,
+    Parameters(narrow): Parameters<Narrow>,
+    body: Whole,
+) -> Result<Json<Value>, Refusal> {
     let text = String::from_utf8(body.0.to_vec())
         .map_err(|_| Refusal::BadRequest("the body is not UTF-8 text".to_owned()))?;
-    let written = admin.parts.writer.apply(text).await?;
-    Ok(Json(json!({"results": written.iter().map(json::written).collect::<Vec<_>>()})))
+    let namespace = narrow.namespace.unwrap_or_else(|| NAMESPACE_DEFAULT.to_owned());
+    let skipped = skipped(&text, &namespace);
+    let written = admin.parts.writer.apply(text, namespace).await?;
+    let (snapshot, statuses) = (admin.snapshot(), &admin.parts.statuses);
+    let warnings: Vec<_> = skipped.iter().chain(warnings(&snapshot, &written)).collect();
+    let results: Vec<_> = written.iter().map(|one| json::applied(one, &snapshot, statuses)).collect();
+    Ok(Json(json!({"results": results, "warnings": warnings})))
+}
+
+/// Warnings of documents that are no resources of Pelton: nothing of them is in force, so no snapshot tells of them.
+fn skipped(text: &str, namespace: &str) -> Vec<Problem> {
+    let source = Source::read_in("request", text, namespace);
+    source.problems().iter().filter(|problem| problem.resource.is_none()).cloned().collect()
+}
+
+/// What is worth knowing about the resources that were written.
+fn warnings<'a>(snapshot: &'a Snapshot, written: &'a [Written]) -> impl Iterator<Item = &'a Problem> {
+    snapshot.problems.iter().filter(|problem| problem.severity == Severity::Warning).filter(|problem| {
+        let resource = problem.resource.as_ref();
+        resource.is_some_and(|(kind, name)| written.iter().any(|one| (one.kind, &one.name) == (*kind, name)))
+    })
 }
 
 pub(super) async fn delete(

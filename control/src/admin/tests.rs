@@ -267,6 +267,8 @@ async fn refusals_are_problem_details_with_a_code() {
         (Method::GET, "/nothing", "", 404, "PEL-1601"),
         (Method::GET, "/api/v1/things", "", 404, "PEL-1601"),
         (Method::GET, "/api/v1/secrets", "", 404, "PEL-1601"),
+        (Method::GET, "/api/v1/triggers?namespce=default", "", 400, "PEL-1608"),
+        (Method::POST, "/api/v1/apply?dry-run=true", "", 400, "PEL-1608"),
         (Method::GET, "/api/v1/triggers/default/none", "", 404, "PEL-1602"),
         (Method::DELETE, "/api/v1/triggers/default/none", "", 404, "PEL-1602"),
         (Method::DELETE, "/api/v1/triggers/default/t", "", 409, "PEL-1603"),
@@ -317,11 +319,33 @@ async fn resources_come_change_and_go() {
     let (_, again) = site.post("/api/v1/apply", broker).await;
     assert_eq!(
         again["results"][0],
-        json!({"kind": "Broker", "namespace": "default", "name": "made", "action": "unchanged"})
+        json!({
+            "kind": "Broker", "namespace": "default", "name": "made", "action": "unchanged",
+            "ready": true, "reason": null, "message": null,
+        })
     );
     let (status, gone) = site.call(Method::DELETE, "/api/v1/brokers/default/made", "").await;
     assert_eq!((status, &gone["action"]), (200, &json!("deleted")));
     assert_eq!(site.call(Method::GET, "/api/v1/brokers/default/made", "").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_tells_what_waits_and_what_was_skipped() {
+    let site = Site::new().await;
+    let text = "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: new}\n\
+                spec: {broker: nowhere, subscriber: {uri: 'http://127.0.0.1:9001/'}}\n---\n\
+                apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n";
+    let (status, answer) = site.post("/api/v1/apply?namespace=team", text).await;
+    assert_eq!(status, 200, "{answer}");
+    let result = &answer["results"][0];
+    assert_eq!((&result["namespace"], &result["ready"]), (&json!("team"), &json!(false)));
+    assert_eq!(result["reason"], "BrokerNotFound");
+    let warnings: Vec<_> =
+        answer["warnings"].as_array().unwrap().iter().map(|warning| &warning["code"]).collect();
+    // That the trigger `waits` of a file waits too is no news here.
+    assert_eq!(warnings, ["PEL-1306", "PEL-1310"]);
+    let (_, twice) = site.post("/api/v1/apply", format!("{text}---\n{text}")).await;
+    assert_eq!((&twice["code"], &twice["problems"][2]["code"]), (&json!("PEL-1604"), &json!("PEL-1308")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use pelton_resources::{Document, Kind, NamespacedName};
+use pelton_resources::{Document, Kind, NamespacedName, Source};
 
 use super::MANAGED;
 
@@ -19,8 +19,12 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    pub(super) const fn of(kind: Kind) -> Self {
-        if matches!(kind, Kind::Secret) { Self::Secret } else { Self::Normal }
+    /// A file with a Secret in it is for its owner, whatever else it holds.
+    fn of(text: &str) -> Self {
+        let source = Source::read("", text);
+        let has_secret = source.documents().iter().any(|document| document.kind() == Kind::Secret);
+        // What cannot be read may be one.
+        if has_secret || source.has_errors() { Self::Secret } else { Self::Normal }
     }
 }
 
@@ -30,7 +34,7 @@ pub(super) fn file_of(kind: Kind, name: &NamespacedName) -> String {
     format!("{MANAGED}/{kind}/{}/{}.yaml", name.namespace(), name.name())
 }
 
-/// The text of a resource's file.
+/// The text of a resource's document.
 pub(super) fn text_of(document: &Document) -> Result<String, String> {
     let yaml = document.to_yaml()?;
     Ok(format!("# Written by Pelton; change it with `pelton apply` or by hand.\n{yaml}"))
@@ -48,7 +52,7 @@ fn replace(path: &Path, text: &str, mode: Mode) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("a file lies in a folder"))?;
     create_folders(folder)?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
-    // Hidden files are never read as resources. One writer at a time (`Store::writing`), so the name is free.
+    // Hidden files are never read as resources. One writer at a time (`store::Turn`), so the name is free.
     let fresh = folder.join(format!(".{name}.new"));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -74,36 +78,39 @@ fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Makes all changes, or, if one fails, takes back those made before it.
-pub(super) fn write_all(dir: &Path, changes: &[(String, Option<String>, Mode)]) -> io::Result<()> {
-    let mut done: Vec<(&str, Option<String>, Mode)> = Vec::new();
-    for (name, text, mode) in changes {
+/// Makes all changes, each the new text of a file or its removal, or, if one fails, takes back those made before it.
+pub(super) fn write_all<'a>(
+    dir: &Path,
+    changes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+) -> io::Result<()> {
+    let mut done: Vec<(&str, Option<String>)> = Vec::new();
+    for (name, text) in changes {
         let path = dir.join(name);
         let before = match fs::read_to_string(&path) {
             Ok(before) => Some(before),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return take_back(dir, &done, at(&path, &error)),
         };
-        if let Err(error) = change(&path, text.as_deref(), *mode) {
+        if let Err(error) = change(&path, text) {
             return take_back(dir, &done, error);
         }
-        done.push((name, before, *mode));
+        done.push((name, before));
     }
     Ok(())
 }
 
-fn take_back(dir: &Path, done: &[(&str, Option<String>, Mode)], error: io::Error) -> io::Result<()> {
-    for (name, before, mode) in done.iter().rev() {
-        if let Err(error) = change(&dir.join(name), before.as_deref(), *mode) {
+fn take_back(dir: &Path, done: &[(&str, Option<String>)], error: io::Error) -> io::Result<()> {
+    for (name, before) in done.iter().rev() {
+        if let Err(error) = change(&dir.join(name), before.as_deref()) {
             tracing::error!(file = name, %error, "a change that was not made whole could not be taken back");
         }
     }
     Err(error)
 }
 
-fn change(path: &Path, text: Option<&str>, mode: Mode) -> io::Result<()> {
+fn change(path: &Path, text: Option<&str>) -> io::Result<()> {
     match text {
-        Some(text) => write(path, text, mode),
+        Some(text) => write(path, text, Mode::of(text)),
         None => remove(path),
     }
 }

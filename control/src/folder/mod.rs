@@ -3,6 +3,7 @@
 //! Pelton never edits a file that it did not create. Resources made through it are files in [`MANAGED`]; settings changed
 //! by command are kept in `overrides.yaml` there.
 
+mod changes;
 mod managed;
 mod overrides;
 mod scan;
@@ -126,9 +127,10 @@ impl FolderStore {
     }
 
     async fn read(&self, confirmed: bool) -> Reading {
-        let store = self.store.clone();
+        let (store, turn) = (self.store.clone(), self.store.turn().await);
         // Files are read on a thread that may block. A reading that panicked changes nothing.
-        tokio::task::spawn_blocking(move || store.read(confirmed)).await.unwrap_or(Reading::Done)
+        let reading = tokio::task::spawn_blocking(move || store.read(&turn, confirmed));
+        reading.await.unwrap_or(Reading::Done)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::limits;
 /// A file as it was read.
 #[derive(Debug, Clone)]
 pub(super) struct File {
-    text: Arc<str>,
+    pub(super) text: Arc<str>,
     pub(super) source: Arc<Source>,
 }
 

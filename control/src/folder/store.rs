@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pelton_resources::{
     Assembly, Defaults, Document, Kind, NamespacedName, Overrides, Severity, Snapshot, assemble,
 };
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::scan::{self, Files, Scan};
 use super::{FolderConfig, FolderError, overrides};
@@ -25,21 +25,20 @@ pub(super) enum Reading {
 #[derive(Debug)]
 pub(super) struct Store {
     config: FolderConfig,
-    state: Mutex<State>,
+    /// Locked to look at it or to replace it, never while files are read or written: requests wait for it.
+    state: Mutex<Arc<State>>,
     published: watch::Sender<Arc<Snapshot>>,
-    /// Held by whoever writes files, so that one change comes after the other.
-    pub(super) writing: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// The right to read and write the files of a store; one after the other has it. It goes along with the work, to whatever
+/// thread: whoever asked for the work may go away before it is done.
 #[derive(Debug)]
-struct State {
-    scan: Scan,
-    overrides: Overrides,
-    assembly: Assembly,
-}
+pub(super) struct Turn(#[expect(dead_code, reason = "held, not looked at")] OwnedMutexGuard<()>);
 
-/// What a write starts from.
-pub(super) struct Basis {
+/// What was read, and what it makes.
+#[derive(Debug, Clone)]
+pub(super) struct State {
     pub(super) scan: Scan,
     pub(super) overrides: Overrides,
     pub(super) assembly: Assembly,
@@ -58,14 +57,9 @@ impl Store {
         let assembly = assemble(&Assembly::default(), &scan.sources(), &config.defaults, &overrides);
         log_changes(&Snapshot::default(), &assembly.snapshot);
         let published = watch::Sender::new(assembly.snapshot.clone());
-        let store = Self {
-            config,
-            state: Mutex::new(State { scan, overrides, assembly }),
-            published,
-            writing: tokio::sync::Mutex::default(),
-        };
-        store.drop_stale_overrides(&mut store.state());
-        Ok(store)
+        let mut state = State { scan, overrides, assembly };
+        drop_stale_overrides(&config.dir, &mut state);
+        Ok(Self { config, state: Mutex::new(Arc::new(state)), published, turn: Arc::default() })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -85,37 +79,48 @@ impl Store {
         self.state().scan.folders.clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// What was read last.
+    pub(super) fn state(&self) -> Arc<State> {
+        self.locked().clone()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Arc<State>> {
         // The state is replaced as a whole, so a panic elsewhere cannot have left it half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for the right to read and write files.
+    pub(super) async fn turn(&self) -> Turn {
+        Turn(self.turn.clone().lock_owned().await)
+    }
+
     /// Reads the folder and puts in force what it finds. If a resource is gone, only when `confirmed`.
-    pub(super) fn read(&self, confirmed: bool) -> Reading {
-        let mut state = self.state();
-        let scan = scan::scan(&self.config.dir, &self.config.data_dir, &state.scan.files);
-        let assembly = assemble(&state.assembly, &scan.sources(), &self.config.defaults, &state.overrides);
-        if !confirmed && something_gone(&state.assembly.snapshot, &assembly.snapshot) {
+    pub(super) fn read(&self, _: &Turn, confirmed: bool) -> Reading {
+        let before = self.state();
+        let scan = scan::scan(&self.config.dir, &self.config.data_dir, &before.scan.files);
+        let assembly = assemble(&before.assembly, &scan.sources(), &self.config.defaults, &before.overrides);
+        if !confirmed && something_gone(&before.assembly.snapshot, &assembly.snapshot) {
             return Reading::SomethingGone;
         }
-        state.scan = scan;
-        self.put_in_force(&mut state, assembly);
-        self.drop_stale_overrides(&mut state);
+        log_changes(&before.assembly.snapshot, &assembly.snapshot);
+        let mut state = State { scan, overrides: before.overrides.clone(), assembly };
+        drop_stale_overrides(&self.config.dir, &mut state);
+        let snapshot = state.assembly.snapshot.clone();
+        *self.locked() = Arc::new(state);
+        self.published.send_if_modified(|published| {
+            let changed = !Arc::ptr_eq(published, &snapshot);
+            *published = snapshot;
+            changed
+        });
         Reading::Done
     }
 
-    /// Uses `overrides` from now on.
-    pub(super) fn replace_overrides(&self, overrides: Overrides) {
-        self.state().overrides = overrides;
-    }
-
-    pub(super) fn basis(&self) -> Basis {
-        let state = self.state();
-        Basis {
-            scan: state.scan.clone(),
-            overrides: state.overrides.clone(),
-            assembly: state.assembly.clone(),
-        }
+    /// Keeps `overrides` in their file and uses them from the next reading on.
+    pub(super) fn replace_overrides(&self, _: &Turn, overrides: Overrides) -> std::io::Result<()> {
+        overrides::save(&self.config.dir, &overrides)?;
+        let state = State { overrides, ..State::clone(&self.state()) };
+        *self.locked() = Arc::new(state);
+        Ok(())
     }
 
     /// What is known about a resource: its file and its overrides.
@@ -130,32 +135,21 @@ impl Store {
         );
         Some(facts)
     }
+}
 
-    fn put_in_force(&self, state: &mut State, assembly: Assembly) {
-        log_changes(&state.assembly.snapshot, &assembly.snapshot);
-        state.assembly = assembly;
-        let snapshot = &state.assembly.snapshot;
-        self.published.send_if_modified(|published| {
-            let changed = !Arc::ptr_eq(published, snapshot);
-            *published = snapshot.clone();
-            changed
-        });
+/// Forgets overrides whose resource's own file says something else now.
+fn drop_stale_overrides(dir: &Path, state: &mut State) {
+    let stale = state.assembly.stale_overrides();
+    if stale.is_empty() {
+        return;
     }
-
-    /// Forgets overrides whose resource's own file says something else now.
-    fn drop_stale_overrides(&self, state: &mut State) {
-        let stale = state.assembly.stale_overrides().to_vec();
-        if stale.is_empty() {
-            return;
-        }
-        for (kind, name, annotation) in &stale {
-            tracing::info!(%kind, %name, annotation, "an override by command is dropped: the file says otherwise now");
-            state.overrides.remove(*kind, name, annotation);
-        }
-        if let Err(error) = overrides::save(&self.config.dir, &state.overrides) {
-            // They stay stale, so nothing but the file is wrong; the next change writes it again.
-            tracing::warn!(%error, "overrides that no longer hold could not be removed from their file");
-        }
+    for (kind, name, annotation) in stale {
+        tracing::info!(%kind, %name, annotation, "an override by command is dropped: the file says otherwise now");
+        state.overrides.remove(*kind, name, annotation);
+    }
+    if let Err(error) = overrides::save(dir, &state.overrides) {
+        // Nothing but the file is wrong: the next change writes it again, and after a restart they are stale once more.
+        tracing::warn!(%error, "overrides that no longer hold could not be removed from their file");
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pelton_resources::contracts::{Override, ResourceWriter, StatusSource, WriteAction, WriteError};
-use pelton_resources::{Defaults, Kind, NamespacedName, Snapshot};
+use pelton_resources::contracts::{Override, ResourceWriter, StatusSource, WriteAction, WriteError, Written};
+use pelton_resources::{Defaults, Kind, NAMESPACE_DEFAULT, NamespacedName, Snapshot};
 use pelton_runtime::drain::drain;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -69,6 +69,10 @@ impl Site {
         let writer = handle.writer(InForce::at_once());
         (store, handle, writer)
     }
+}
+
+async fn apply(writer: &FolderWriter, text: String) -> Result<Vec<Written>, WriteError> {
+    writer.apply(text, NAMESPACE_DEFAULT.to_owned()).await
 }
 
 fn now(handle: &FolderHandle) -> Arc<Snapshot> {
@@ -139,41 +143,41 @@ fn a_folder_that_is_not_there_is_said_at_the_start() {
     assert!(error.to_string().contains("none"), "{error}");
 }
 
-#[test]
-fn a_save_by_deleting_and_creating_does_not_flicker() {
+#[tokio::test]
+async fn a_save_by_deleting_and_creating_does_not_flicker() {
     let site = Site::new();
     site.write("t.yaml", &trigger("t", 1));
     let (store, handle, _) = site.open();
     site.remove("t.yaml");
-    assert_eq!(store.store.read(false), Reading::SomethingGone);
+    assert_eq!(store.read(false).await, Reading::SomethingGone);
     assert_eq!(retry(&now(&handle), "t"), Some(1));
     site.write("t.yaml", &trigger("t", 2));
-    assert_eq!(store.store.read(true), Reading::Done);
+    assert_eq!(store.read(true).await, Reading::Done);
     assert_eq!(retry(&now(&handle), "t"), Some(2));
     // Half a file: what was in it stays.
     site.write("t.yaml", "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {na");
-    assert_eq!(store.store.read(false), Reading::Done);
+    assert_eq!(store.read(false).await, Reading::Done);
     assert_eq!(retry(&now(&handle), "t"), Some(2));
     // Nothing yet: an editor has just emptied it.
     site.write("t.yaml", "");
-    assert_eq!(store.store.read(false), Reading::SomethingGone);
+    assert_eq!(store.read(false).await, Reading::SomethingGone);
     assert_eq!(retry(&now(&handle), "t"), Some(2));
-    assert_eq!(store.store.read(true), Reading::Done);
+    assert_eq!(store.read(true).await, Reading::Done);
     assert_eq!(retry(&now(&handle), "t"), None);
 }
 
-#[test]
-fn a_folder_that_cannot_be_read_keeps_what_was_in_it() {
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_keeps_what_was_in_it() {
     let site = Site::new();
     site.write("sub/t.yaml", &trigger("t", 1));
     let (store, handle, _) = site.open();
     fs::rename(site.dir(), site.dir().with_extension("away")).unwrap();
-    assert_eq!(store.store.read(true), Reading::Done);
+    assert_eq!(store.read(true).await, Reading::Done);
     let snapshot = now(&handle);
     assert_eq!((snapshot.brokers.len(), retry(&snapshot, "t")), (1, Some(1)));
     assert_eq!(snapshot.problems.len(), 1);
     fs::rename(site.dir().with_extension("away"), site.dir()).unwrap();
-    store.store.read(true);
+    store.read(true).await;
     assert_eq!(now(&handle).problems, []);
 }
 
@@ -206,7 +210,10 @@ async fn resources_are_applied_changed_and_deleted() {
     let site = Site::new();
     let (_, handle, writer) = site.open();
     let apply = async |text: String| {
-        writer.apply(text).await.map(|written| written.into_iter().map(|w| w.action).collect::<Vec<_>>())
+        writer
+            .apply(text, NAMESPACE_DEFAULT.to_owned())
+            .await
+            .map(|written| written.into_iter().map(|w| w.action).collect::<Vec<_>>())
     };
     let both = trigger("t", 1) + "---\n" + &trigger("u", 1);
     assert_eq!(apply(both.clone()).await, Ok(vec![WriteAction::Created, WriteAction::Created]));
@@ -229,7 +236,7 @@ async fn all_or_nothing_is_applied() {
     let site = Site::new();
     let (_, handle, writer) = site.open();
     let half = trigger("t", 1) + "---\n" + &trigger("u", 1).replace("retry", "retri");
-    let Err(WriteError::Invalid(problems)) = writer.apply(half).await else { panic!("half was applied") };
+    let Err(WriteError::Invalid(problems)) = apply(&writer, half).await else { panic!("half was applied") };
     assert_eq!(
         problems[0].to_string(),
         "request:17: spec.delivery.retri: unknown field; did you mean \"retry\"?"
@@ -240,14 +247,14 @@ async fn all_or_nothing_is_applied() {
         "{name: b}",
         "{name: x, annotations: {kafka.eventing.knative.dev/external.topic: knative-broker-default-b}}",
     );
-    let Err(WriteError::Invalid(problems)) = writer.apply(trigger("t", 1) + "---\n" + &same_topic).await
+    let Err(WriteError::Invalid(problems)) = apply(&writer, trigger("t", 1) + "---\n" + &same_topic).await
     else {
         panic!("a taken topic was given away")
     };
     assert_eq!(problems[0].code, "PEL-1309");
     assert_eq!(now(&handle).triggers.len(), 0);
     for nothing in ["", "# only words\n", "a: 1\n", "apiVersion: apps/v1\nkind: Deployment\n"] {
-        assert!(matches!(writer.apply(nothing.to_owned()).await, Err(WriteError::Invalid(_))), "{nothing}");
+        assert!(matches!(apply(&writer, nothing.to_owned()).await, Err(WriteError::Invalid(_))), "{nothing}");
     }
 }
 
@@ -258,9 +265,9 @@ async fn a_users_file_is_never_written() {
     let (_, _, writer) = site.open();
     let file = "t.yaml:1".to_owned();
     let foreign = WriteError::Foreign { kind: Kind::Trigger, name: name("t"), file };
-    assert_eq!(writer.apply(trigger("t", 2)).await, Err(foreign.clone()));
+    assert_eq!(apply(&writer, trigger("t", 2)).await, Err(foreign.clone()));
     assert_eq!(writer.delete(Kind::Trigger, name("t")).await, Err(foreign));
-    let same = writer.apply(trigger("t", 1)).await.unwrap();
+    let same = apply(&writer, trigger("t", 1)).await.unwrap();
     assert_eq!(same[0].action, WriteAction::Unchanged);
     assert_eq!(site.read("t.yaml"), trigger("t", 1));
 }
@@ -286,13 +293,13 @@ async fn overrides_hold_over_a_restart_until_the_file_changes_its_mind() {
     let (store, again, _) = site.open();
     assert!(paused(&again));
     site.write("t.yaml", &trigger("t", 2));
-    store.store.read(false);
+    store.read(false).await;
     assert!(paused(&again), "another field of the file is not its word on this one");
     site.write(
         "t.yaml",
         &trigger("t", 2).replace("  name: t", &format!("  name: t\n  annotations: {{{PAUSED}: 'false'}}")),
     );
-    store.store.read(false);
+    store.read(false).await;
     assert!(!paused(&again));
     assert!(!site.dir().join("pelton-managed/overrides.yaml").exists());
 }
@@ -346,7 +353,7 @@ async fn a_secret_is_readable_by_its_owner_only() {
     let site = Site::new();
     let (_, _, writer) = site.open();
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: hunter2}\n";
-    writer.apply(secret.to_owned()).await.unwrap();
+    apply(&writer, secret.to_owned()).await.unwrap();
     let file = site.dir().join("pelton-managed/secret/default/s.yaml");
     assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
 }
@@ -356,8 +363,105 @@ async fn a_change_that_cannot_be_stored_changes_nothing() {
     let site = Site::new();
     site.write("pelton-managed/trigger", "a file where a folder should be");
     let (_, handle, writer) = site.open();
-    let error = writer.apply(trigger("t", 1)).await.unwrap_err();
+    let error = apply(&writer, trigger("t", 1)).await.unwrap_err();
     assert!(matches!(error, WriteError::Storage(_)), "{error}");
     assert!(error.to_string().contains("pelton-managed/trigger/default/t.yaml: "), "{error}");
     assert!(now(&handle).triggers.is_empty());
+}
+
+fn broker(name: &str) -> String {
+    BROKER.replace("name: b", &format!("name: {name}"))
+}
+
+fn file_of(name: &str) -> String {
+    format!("pelton-managed/broker/default/{name}.yaml")
+}
+
+#[tokio::test]
+async fn what_shares_a_managed_file_stays_when_one_is_changed_or_deleted() {
+    let site = Site::new();
+    let (store, handle, writer) = site.open();
+    apply(&writer, broker("one")).await.unwrap();
+    // People may edit what Pelton wrote.
+    let by_hand = format!("{}---\n# the second\n{}", site.read(&file_of("one")), broker("two"));
+    site.write(&file_of("one"), &by_hand);
+    store.read(true).await;
+    let brokers = || now(&handle).brokers.keys().map(|name| name.name().to_owned()).collect::<Vec<_>>();
+    assert_eq!(brokers(), ["b", "one", "two"]);
+
+    let slow = broker("one").replace("name: one", "name: one, annotations: {log.pelton.dev/partitions: '3'}");
+    apply(&writer, slow).await.unwrap();
+    assert_eq!(now(&handle).brokers[&name("one")].partitions, 3);
+    assert_eq!(brokers(), ["b", "one", "two"]);
+
+    writer.delete(Kind::Broker, name("one")).await.unwrap();
+    assert_eq!(brokers(), ["b", "two"]);
+    assert_eq!(site.read(&file_of("one")), format!("---\n# the second\n{}", broker("two")));
+    // Made again, it does not overwrite the one that took its file.
+    apply(&writer, broker("one")).await.unwrap();
+    assert_eq!(brokers(), ["b", "one", "two"]);
+
+    writer.delete(Kind::Broker, name("two")).await.unwrap();
+    writer.delete(Kind::Broker, name("one")).await.unwrap();
+    assert_eq!(brokers(), ["b"]);
+    assert!(!site.dir().join(file_of("one")).exists());
+}
+
+#[tokio::test]
+async fn an_item_of_a_list_is_not_cut_out() {
+    let site = Site::new();
+    let item = |name: &str| broker(name).trim_end().replace('\n', "\n  ");
+    site.write(
+        "pelton-managed/list.yaml",
+        &format!("apiVersion: v1\nkind: List\nitems:\n- {}\n- {}\n", item("one"), item("two")),
+    );
+    let (_, handle, writer) = site.open();
+    let error = writer.delete(Kind::Broker, name("one")).await.unwrap_err();
+    assert!(
+        matches!(&error, WriteError::Foreign { file, .. } if file.starts_with("pelton-managed/list.yaml:")),
+        "{error}"
+    );
+    assert_eq!(now(&handle).brokers.len(), 3);
+}
+
+#[tokio::test]
+async fn two_documents_of_one_resource_in_one_request_are_refused() {
+    let site = Site::new();
+    let (_, _, writer) = site.open();
+    let twice = trigger("t", 1) + "---\n" + &trigger("t", 2);
+    let Err(WriteError::Invalid(problems)) = apply(&writer, twice).await else { panic!("both were applied") };
+    assert_eq!((problems[0].code, problems[0].place.as_str()), ("PEL-1308", "request:10"));
+    assert!(problems[0].message.contains("request:1"), "{}", problems[0]);
+}
+
+#[tokio::test]
+async fn a_name_that_fits_no_file_is_a_mistake_of_the_document() {
+    let site = Site::new();
+    let (_, _, writer) = site.open();
+    let long = format!("{}.x", "a".repeat(crate::limits::MANAGED_NAME_MAX));
+    let Err(WriteError::Invalid(problems)) = apply(&writer, broker(&long)).await else {
+        panic!("it was applied")
+    };
+    assert_eq!((problems[0].code, problems[0].field.as_str()), ("PEL-1315", "metadata.name"));
+    let longest = "a".repeat(crate::limits::MANAGED_NAME_MAX);
+    let written = apply(
+        &writer,
+        broker(&longest)
+            .replace("name: a", "annotations: {kafka.eventing.knative.dev/external.topic: t}, name: a"),
+    );
+    assert_eq!(written.await.unwrap()[0].action, WriteAction::Created);
+}
+
+#[tokio::test]
+async fn documents_without_a_namespace_are_in_that_of_the_request_and_stay_there() {
+    let site = Site::new();
+    let (store, handle, writer) = site.open();
+    let both = broker("one") + "---\n" + &broker("two").replace("name: two", "name: two, namespace: own");
+    writer.apply(both, "team".to_owned()).await.unwrap();
+    store.read(true).await;
+    let names: Vec<_> = now(&handle).brokers.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["default/b", "own/two", "team/one"]);
+    assert!(site.dir().join("pelton-managed/broker/team/one.yaml").exists());
+    let again = writer.apply(broker("one"), "team".to_owned()).await.unwrap();
+    assert_eq!(again[0].action, WriteAction::Unchanged);
 }

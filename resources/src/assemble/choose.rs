@@ -14,16 +14,7 @@ pub(super) fn choose(
     sources: &[Arc<Source>],
     problems: &mut Vec<Problem>,
 ) -> Vec<Arc<Document>> {
-    let mut chosen = Chosen::default();
-    for document in sources.iter().flat_map(|source| &source.documents) {
-        if let Some(first) = chosen.get(document) {
-            let message = format!("is already defined in {}; remove one of the two", first.place());
-            let field = "metadata.name";
-            problems.push(problem(Severity::Error, "PEL-1308", document, document.line, field, message));
-        } else {
-            chosen.add(document.clone());
-        }
-    }
+    let mut chosen = Chosen::first_of(sources, problems);
     for identity in sources.iter().flat_map(|source| &source.broken) {
         if let Some(last_good) = previous.accepted.get(identity) {
             chosen.add_if_absent(last_good);
@@ -37,6 +28,14 @@ pub(super) fn choose(
     chosen.documents
 }
 
+/// An error for each document that describes a resource which one before it describes.
+#[must_use]
+pub fn duplicates(sources: &[Arc<Source>]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    Chosen::first_of(sources, &mut problems);
+    problems
+}
+
 #[derive(Default)]
 struct Chosen {
     documents: Vec<Arc<Document>>,
@@ -44,6 +43,21 @@ struct Chosen {
 }
 
 impl Chosen {
+    /// The first document of each resource.
+    fn first_of(sources: &[Arc<Source>], problems: &mut Vec<Problem>) -> Self {
+        let mut chosen = Self::default();
+        for document in sources.iter().flat_map(|source| &source.documents) {
+            if let Some(first) = chosen.get(document) {
+                let message = format!("is already defined in {}; remove one of the two", first.place());
+                let field = "metadata.name";
+                problems.push(problem(Severity::Error, "PEL-1308", document, document.line, field, message));
+            } else {
+                chosen.add(document.clone());
+            }
+        }
+        chosen
+    }
+
     fn get(&self, document: &Document) -> Option<&Arc<Document>> {
         let index = self.by_identity.get(&(document.kind, document.name.clone()))?;
         self.documents.get(*index)

@@ -16,6 +16,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use choose::duplicates;
+
 use crate::defaults::Defaults;
 use crate::documents::{Document, Source};
 use crate::name::{Kind, NamespacedName};
@@ -40,6 +42,11 @@ impl Assembly {
     #[must_use]
     pub fn document(&self, kind: Kind, name: &NamespacedName) -> Option<&Document> {
         self.accepted.get(&(kind, name.clone())).map(AsRef::as_ref)
+    }
+
+    /// The documents that describe the resources in force.
+    pub fn documents(&self) -> impl Iterator<Item = &Document> {
+        self.accepted.values().map(AsRef::as_ref)
     }
 
     /// Overrides that no longer hold, because the resource's own document says something else than when they were made.
@@ -75,11 +82,10 @@ pub fn assemble(
     Assembly { snapshot, accepted, stale }
 }
 
-/// What is wrong in files, given as name and text, as `pelton check` tells it.
+/// What is wrong in files, as `pelton check` tells it.
 #[must_use]
-pub fn check(files: &[(String, String)]) -> Vec<Problem> {
-    let sources: Vec<_> = files.iter().map(|(file, text)| Arc::new(Source::read(file, text))).collect();
-    let assembly = assemble(&Assembly::default(), &sources, &Defaults::default(), &Overrides::default());
+pub fn check(sources: &[Arc<Source>]) -> Vec<Problem> {
+    let assembly = assemble(&Assembly::default(), sources, &Defaults::default(), &Overrides::default());
     assembly.snapshot.problems.clone()
 }
 

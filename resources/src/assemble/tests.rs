@@ -382,7 +382,7 @@ fn a_wrong_override_is_named_and_not_in_force() {
 
 #[test]
 fn check_tells_what_the_folder_would() {
-    let problems = check(&[("t.yaml".into(), trigger("t", "b", "  subscriber: {}"))]);
+    let problems = check(&[Source::read("t.yaml", &trigger("t", "b", "  subscriber: {}")).into()]);
     let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,

@@ -9,8 +9,9 @@ use crate::snapshot::Problem;
 
 /// Changes resources. A call answers when its change is on disk and in force here.
 pub trait ResourceWriter: Send + Sync + fmt::Debug {
-    /// Creates or replaces the resources of a text of YAML documents: all or, if one is wrong, none.
-    fn apply(&self, documents: String) -> BoxFuture<'_, Result<Vec<Written>, WriteError>>;
+    /// Creates or replaces the resources of a text of YAML documents: all or, if one is wrong, none. A document that names
+    /// no namespace is in `namespace`.
+    fn apply(&self, documents: String, namespace: String) -> BoxFuture<'_, Result<Vec<Written>, WriteError>>;
 
     /// Deletes a resource.
     fn delete(&self, kind: Kind, name: NamespacedName) -> BoxFuture<'_, Result<Written, WriteError>>;
@@ -66,7 +67,8 @@ pub enum WriteError {
     /// There is no such resource.
     #[error("there is no {0} {1}")]
     NotFound(Kind, NamespacedName),
-    /// The resource belongs to a user's file, which Pelton never edits.
+    /// The resource belongs to a user's file, which Pelton never edits, or stands with others in one that cannot be edited
+    /// without touching them.
     #[error("{kind} {name} is defined in {file}; change it there")]
     Foreign {
         /// Its kind.

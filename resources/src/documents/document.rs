@@ -11,7 +11,8 @@ use super::node::{Key, Node, Value};
 use super::packed::PackedNode;
 use super::report::{At, Report, suggestion};
 use super::trigger::TriggerSpec;
-use crate::name::{Kind, NamespacedName};
+use crate::name::{Kind, NAMESPACE_DEFAULT, NamespacedName};
+use crate::snapshot::{Problem, Severity};
 
 const EVENTING: &str = "eventing.knative.dev";
 const EVENTING_V1: &str = "eventing.knative.dev/v1";
@@ -112,15 +113,27 @@ impl Document {
         tree.get("metadata")?.get("annotations")?.get(name)?.as_text().map(str::to_owned)
     }
 
+    /// The error that it is not in `namespace`, which a command was told to use.
+    pub(crate) fn outside(&self, namespace: &str) -> Problem {
+        let own = self.name.namespace();
+        Problem {
+            severity: Severity::Error,
+            code: "PEL-1317",
+            place: self.place(),
+            resource: Some((self.kind, self.name.clone())),
+            field: "metadata.namespace".to_owned(),
+            message: format!(
+                "is {own}, and the namespace asked for is {namespace}; ask for {own}, or for none"
+            ),
+        }
+    }
+
     /// This document with annotations set, read again; or what is wrong with the values.
-    pub(crate) fn with_annotations(
-        &self,
-        values: &BTreeMap<&str, &str>,
-    ) -> Result<Self, Vec<crate::snapshot::Problem>> {
+    pub(crate) fn with_annotations(&self, values: &BTreeMap<&str, &str>) -> Result<Self, Vec<Problem>> {
         let mut tree = self.tree.unpack();
         set_annotations(&mut tree, values);
         let mut report = Report::new(self.file.clone());
-        match read(tree, &mut report) {
+        match read(tree, self.name.namespace(), &mut report) {
             Reading::Resource(document) => Ok(document),
             _ => Err(report.problems),
         }
@@ -151,8 +164,18 @@ fn entry<'a>(node: &'a mut Node, name: &str) -> Option<&'a mut Node> {
     entries.get_mut(index).map(|(_, node)| node)
 }
 
-/// Reads one document; problems go to the report.
-pub(crate) fn read(tree: Node, report: &mut Report) -> Reading {
+/// Writes `namespace` into a document that names none, so that it holds for whatever is made of the document as well.
+fn set_namespace(tree: &mut Node, namespace: &str) {
+    let Value::Map(entries) = &mut tree.value else { return };
+    let metadata = entries.iter_mut().find(|(key, _)| key.name == "metadata").map(|(_, node)| node);
+    let Some(metadata) = metadata.filter(|node| matches!(node.value, Value::Map(_))) else { return };
+    if let Some(node) = entry(metadata, "namespace").filter(|node| node.value == Value::Null) {
+        node.value = Value::Text(namespace.to_owned());
+    }
+}
+
+/// Reads one document, which is in `namespace` if it names none; problems go to the report.
+pub(crate) fn read(mut tree: Node, namespace: &str, report: &mut Report) -> Reading {
     report.resource = None;
     let kind = match classify(&tree, report) {
         Class::Served(kind) => kind,
@@ -160,6 +183,10 @@ pub(crate) fn read(tree: Node, report: &mut Report) -> Reading {
         Class::Skipped => return Reading::Skipped,
         Class::Wrong => return Reading::Broken(None),
     };
+    // What everybody takes for granted need not be written.
+    if namespace != NAMESPACE_DEFAULT {
+        set_namespace(&mut tree, namespace);
+    }
     let name = metadata::identity(&tree);
     report.resource = name.clone().map(|name| (kind, name));
     let before = report.problems.len();
@@ -180,7 +207,7 @@ fn content(tree: &Node, kind: Kind, name: Option<&NamespacedName>, report: &mut 
     document.ignore(&["apiVersion", "kind", "status"]);
     let annotations = metadata::read(&mut document, report);
     // Mistakes below are worth naming even where the name is wrong too.
-    let placeholder = NamespacedName::new("default", "unnamed");
+    let placeholder = NamespacedName::new(NAMESPACE_DEFAULT, "unnamed");
     let name = name.unwrap_or(&placeholder);
     let content = match kind {
         Kind::Broker => {

@@ -6,7 +6,7 @@ use super::fields::{Field, Fields, join};
 use super::node::{Node, Value};
 use super::report::{Report, suggestion};
 use super::scalar;
-use crate::name::{Kind, NamespacedName};
+use crate::name::{Kind, NAMESPACE_DEFAULT, NamespacedName};
 
 /// Fields of Kubernetes' ObjectMeta that say nothing to Pelton; `kubectl get -o yaml` writes them.
 const IGNORED: [&str; 13] = [
@@ -30,8 +30,8 @@ pub(crate) fn identity(document: &Node) -> Option<NamespacedName> {
     let metadata = document.get("metadata")?;
     let name = metadata.get("name")?.as_text()?;
     let namespace = match metadata.get("namespace") {
-        None => "default",
-        Some(node) if node.value == Value::Null => "default",
+        None => NAMESPACE_DEFAULT,
+        Some(node) if node.value == Value::Null => NAMESPACE_DEFAULT,
         Some(node) => node.as_text()?,
     };
     let valid = scalar::name(name).is_ok() && scalar::namespace(namespace).is_ok();
@@ -61,6 +61,12 @@ fn check_name(field: &Field<'_>, report: &mut Report, check: impl Fn(&str) -> Re
     {
         report.error(&field.at(), "PEL-1315", format!("{text:?} {why}"));
     }
+}
+
+/// The field of an annotation, as problems name it.
+#[must_use]
+pub fn annotation_field(name: &str) -> String {
+    join("metadata.annotations", name)
 }
 
 /// The annotations of a document; those that Pelton reads are taken by name.

@@ -13,6 +13,7 @@ mod packed;
 pub(crate) mod report;
 mod scalar;
 mod source;
+mod splice;
 pub(crate) mod trigger;
 
 #[cfg(test)]
@@ -20,4 +21,6 @@ mod tests;
 
 pub(crate) use document::Content;
 pub use document::Document;
+pub use metadata::annotation_field;
 pub use source::Source;
+pub use splice::splice;

@@ -6,7 +6,7 @@ use super::document::{self, Document, Reading};
 use super::node::{self, Node};
 use super::report::{At, Report};
 use crate::limits;
-use crate::name::{Kind, NamespacedName};
+use crate::name::{Kind, NAMESPACE_DEFAULT, NamespacedName};
 use crate::snapshot::{Problem, Severity};
 
 /// A text of YAML documents, read. Reading the same text again gives the same value, so that it can be kept until the
@@ -29,6 +29,12 @@ impl Source {
     /// Reads `text`; `file` is its name in problems.
     #[must_use]
     pub fn read(file: &str, text: &str) -> Self {
+        Self::read_in(file, text, NAMESPACE_DEFAULT)
+    }
+
+    /// Reads `text`, whose documents are in `namespace` where they name none.
+    #[must_use]
+    pub fn read_in(file: &str, text: &str, namespace: &str) -> Self {
         let mut report = Report::new(file.into());
         if text.len() > limits::FILE_BYTES_MAX {
             let message =
@@ -38,7 +44,7 @@ impl Source {
         }
         let mut source = Self::unread(Report::new(file.into()));
         source.whole = true;
-        if let Err(error) = node::parse_stream(text, |tree| source.take(tree, 0, &mut report)) {
+        if let Err(error) = node::parse_stream(text, |tree| source.take(tree, namespace, 0, &mut report)) {
             source.whole = false;
             let at = At { line: error.line, field: "" };
             if text.contains("apiVersion") {
@@ -91,17 +97,32 @@ impl Source {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
-    fn take(&mut self, tree: Node, depth: usize, report: &mut Report) {
+    /// An error for each resource in it that names another namespace than `namespace`, which a command was told to use.
+    #[must_use]
+    pub fn outside(&self, namespace: &str) -> Vec<Problem> {
+        let outside = self.documents.iter().filter(|document| document.name.namespace() != namespace);
+        outside.map(|document| document.outside(namespace)).collect()
+    }
+
+    /// The resources in it, those with mistakes included.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = (Kind, &NamespacedName)> {
+        let good = self.documents.iter().map(|document| (document.kind, &document.name));
+        good.chain(self.broken.iter().map(|(kind, name)| (*kind, name)))
+    }
+
+    fn take(&mut self, tree: Node, namespace: &str, depth: usize, report: &mut Report) {
         if depth > limits::NESTING_MAX {
             report.error(&At { line: tree.line, field: "" }, "PEL-1303", "Lists are nested too deeply");
             self.whole = false;
             return;
         }
-        match document::read(tree, report) {
+        match document::read(tree, namespace, report) {
             Reading::Resource(document) => self.documents.push(Arc::new(document)),
             Reading::Broken(Some(identity)) => self.broken.push(identity),
             Reading::Broken(None) => self.whole = false,
-            Reading::List(items) => items.into_iter().for_each(|item| self.take(item, depth + 1, report)),
+            Reading::List(items) => {
+                items.into_iter().for_each(|item| self.take(item, namespace, depth + 1, report));
+            }
             Reading::Skipped => {}
         }
     }
