@@ -128,7 +128,13 @@ impl Partition {
     }
 
     /// An open event whose record cannot be decoded any more is kept as far as it is known.
-    fn keep_unreadable(&mut self, handle: Handle, content: Content, shared: &Shared, turn: &mut Turn<'_>) {
+    pub(super) fn keep_unreadable(
+        &mut self,
+        handle: Handle,
+        content: Content,
+        shared: &Shared,
+        turn: &mut Turn<'_>,
+    ) {
         let (reason, bytes) = match content {
             Content::Record(_) => ("it has no event".into(), bytes::Bytes::new()),
             Content::Undecodable { reason, bytes } => (reason, bytes),

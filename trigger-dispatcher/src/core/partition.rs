@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::HashMap;
 use pelton_event::Timestamp;
-use pelton_event_log::{Epoch, LaneProgress, Offset, Partition as PartitionNumber};
+use pelton_event_log::{Content, Epoch, LaneProgress, Offset, Partition as PartitionNumber};
 use pelton_resources::NamespacedName;
 
 use super::action::{Action, LaneKey, Target, TriggerId, Turn};
@@ -109,6 +109,8 @@ pub(super) struct LoadedRetries {
     /// Entries before it that the row does not name are closed.
     pub closed_before: Offset,
     pub opens: HashMap<Offset, (u32, Timestamp)>,
+    /// Open entries that cannot be read any more, and what is left of them.
+    pub damaged: Vec<(Offset, Content)>,
 }
 
 const REPLAY_PREFIX: &str = "replay/";
@@ -143,11 +145,14 @@ impl Partition {
     ) -> Result<Self, RowError> {
         let Opened { epoch, events, events_bounds, retry, retry_bounds } = opened;
         let lows = retry.lanes.values().filter_map(|row| row.low);
-        let retry_head = lows.fold(retry.head, Offset::min);
+        // What the log has let go is not waited for: a reader there would wait for the next record.
+        let retry_head = lows.fold(retry.head, Offset::min).max(retry_bounds.start);
+        // Beyond the end of the log there is nothing that could have been dispatched, whatever was saved.
+        let head = events.head.max(events_bounds.start).min(events_bounds.end);
         let mut partition = Self {
             number,
             epoch,
-            head: events.head,
+            head,
             retry_head,
             end_when_gained: events_bounds.end,
             retry_known_at: retry_bounds.end,
@@ -169,7 +174,7 @@ impl Partition {
             let damaged = |reason| RowError { row: (**name).into(), reason };
             let (replay, trigger) = parse_row_name(name).ok_or_else(|| damaged("its name is no trigger"))?;
             let key = LaneKey { trigger: shared.intern(&trigger), replay };
-            partition.load_events_row(key, row, shared).map_err(damaged)?;
+            partition.load_events_row(key, row, events.head, shared).map_err(damaged)?;
         }
         for (name, row) in &retry.lanes {
             let damaged = |reason| RowError { row: (**name).into(), reason };
@@ -185,25 +190,27 @@ impl Partition {
         &mut self,
         key: LaneKey,
         row: &LaneProgress,
+        saved_head: Offset,
         shared: &Shared,
     ) -> Result<(), &'static str> {
         let (row, opens) = progress::decode_events(&row.state)?;
+        // What comes after the end of the log is new, even if a log that lost its end gives the same offsets again.
+        let position = row.position.min(self.end_when_gained);
         if key.replay.is_none() {
             self.registered.insert(key.trigger, Registered::new(row.start, row.deleted_at, true));
         }
-        let is_idle = opens.is_empty() && !row.detached && row.position <= self.head;
+        let is_idle = opens.is_empty() && !row.detached && position <= self.head;
         if is_idle && key.replay.is_none() {
             return Ok(());
         }
-        let head = self.head;
         let lane = self.lane(key, shared);
         lane.replay_end = row.replay_end;
         if row.detached {
             // Counted less far than the head was saved: how many are missing is not known.
-            lane.detach(row.position, row.behind.filter(|behind| behind.counted_to >= head));
+            lane.detach(position, row.behind.filter(|behind| behind.counted_to >= saved_head));
             lane.saving.unsaved_from = None;
         } else {
-            lane.considered = row.position;
+            lane.considered = position;
         }
         for saved in opens {
             let target = if saved.failure.is_some() { Target::DeadLetterSink } else { Target::Subscriber };
@@ -222,7 +229,8 @@ impl Partition {
 
     fn load_retry_row(&mut self, trigger: TriggerId, row: RetryRow, head: Offset, shared: &Shared) {
         let opens = row.opens.into_iter().map(|(offset, attempts, due)| (offset, (attempts, due)));
-        let loaded = LoadedRetries { closed_before: row.position.max(head), opens: opens.collect() };
+        let (closed_before, opens) = (row.position.max(head), opens.collect());
+        let loaded = LoadedRetries { closed_before, opens, damaged: Vec::new() };
         self.loaded_retries.insert(trigger, loaded);
         self.lane(LaneKey { trigger, replay: None }, shared).saving.has_retry_row = true;
     }

@@ -8,6 +8,7 @@ use pelton_event_log::{Chunk, Content, Offset};
 use pelton_resources::{NamespacedName, Order};
 
 use super::action::{Action, LaneKey, Source, Target, Turn};
+use super::deliver::Handle;
 use super::lane::Lane;
 use super::open::{End, Key, Open, State};
 use super::partition::{Partition, Registered};
@@ -46,7 +47,7 @@ impl Partition {
                 Content::Undecodable { reason, bytes } if entry.offset >= self.saver.loaded_retry_head => {
                     self.keep_undecodable(Source::Retry, entry.offset, &reason, &bytes, shared, turn);
                 }
-                Content::Undecodable { .. } => {}
+                content @ Content::Undecodable { .. } => self.open_entry_is_damaged(entry.offset, content),
             }
             self.retry_head = entry.offset + 1;
         }
@@ -118,6 +119,16 @@ impl Partition {
         self.queue_pump(key);
     }
 
+    /// An entry that the saved head has passed cannot be read any more. If a row names it, it is the only thing that stands
+    /// for its event: it becomes a dead letter of its trigger once rows of the retry topic may be saved.
+    fn open_entry_is_damaged(&mut self, offset: Offset, content: Content) {
+        let of = self.loaded_retries.values_mut().find(|loaded| loaded.opens.contains_key(&offset));
+        if let Some(loaded) = of {
+            loaded.opens.remove(&offset);
+            loaded.damaged.push((offset, content));
+        }
+    }
+
     /// An entry that is to be stored once more, because a save of which the log kept a part failed, need not be.
     fn stored_already(&mut self, key: LaneKey, waiting: &Waiting, turn: &Turn<'_>) {
         let Some((source, offset)) = self.saver.drop_unsaved_retry(key, waiting.origin, waiting.progress())
@@ -153,14 +164,23 @@ impl Partition {
     /// The retry topic is known up to its end: lanes may start.
     pub(super) fn become_ready(&mut self, shared: &mut Shared, turn: &mut Turn<'_>) {
         self.ready = true;
+        let mut damaged = Vec::new();
         let mut loaded: Vec<_> = std::mem::take(&mut self.loaded_retries).into_iter().collect();
         loaded.sort_unstable_by_key(|(trigger, _)| *trigger);
-        for (trigger, loaded) in loaded {
+        for (trigger, mut loaded) in loaded {
+            damaged.extend(loaded.damaged.drain(..).map(|(offset, content)| (trigger, offset, content)));
             let expired = loaded.opens.len() as u64;
             if expired > 0 {
                 shared.trigger(trigger).counters.expired.fetch_add(expired, Relaxed);
             }
             self.mark_retry_dirty(LaneKey { trigger, replay: None }, turn.now);
+        }
+        for (trigger, offset, content) in damaged {
+            let handle = Handle { lane: LaneKey { trigger, replay: None }, source: Source::Retry, offset };
+            // Which event it stood for and when that was accepted its record alone could tell.
+            let unknown = Open::fresh(offset, turn.now, Key::None, None);
+            self.lane(handle.lane, shared).retries.insert(unknown);
+            self.keep_unreadable(handle, content, shared, turn);
         }
         for key in self.lane_keys() {
             self.queue_sweep(key);

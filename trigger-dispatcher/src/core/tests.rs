@@ -1,6 +1,7 @@
 //! The core with one partition, step by step.
 
 mod refusals;
+mod restarts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -60,10 +61,13 @@ struct Bench {
     damaged: BTreeSet<Offset>,
     events: Progress,
     retry: Progress,
+    retry_bounds: Bounds,
     attempts: VecDeque<Attempt>,
     saves: VecDeque<(SaveId, Batch)>,
     triggers: Vec<Arc<Trigger>>,
     dead_letters: usize,
+    /// The triggers of these.
+    dead_letters_of: Vec<Box<str>>,
     /// Says which saves the log does not take.
     refuse: Box<Refuse>,
 }
@@ -88,10 +92,12 @@ impl Bench {
             damaged: BTreeSet::new(),
             events: Progress::default(),
             retry: Progress::default(),
+            retry_bounds: Bounds { start: 0, end: 0 },
             attempts: VecDeque::new(),
             saves: VecDeque::new(),
             triggers,
             dead_letters: 0,
+            dead_letters_of: Vec::new(),
             refuse: Box::new(|_| None),
         };
         bench.gain();
@@ -104,7 +110,7 @@ impl Bench {
             events: self.events.clone(),
             events_bounds: self.bounds(),
             retry: self.retry.clone(),
-            retry_bounds: Bounds { start: 0, end: 0 },
+            retry_bounds: self.retry_bounds,
         };
         self.turn(|core, turn| core.gained(0, opened, turn).unwrap());
     }
@@ -201,8 +207,12 @@ impl Bench {
             self.turn(|core, turn| core.save_failed(save, &error, turn));
             return true;
         }
-        self.dead_letters +=
-            batch.records.iter().filter(|(topic, ..)| topic.as_str() == "events_dead-letter").count();
+        for (topic, _, record) in &batch.records {
+            if topic.as_str() == "events_dead-letter" {
+                self.dead_letters += 1;
+                self.dead_letters_of.push(record.envelope.origin.as_ref().unwrap().trigger.clone());
+            }
+        }
         for ProgressUpdate { topic, head, lanes, .. } in batch.progress {
             let progress = if topic.as_str() == "events" { &mut self.events } else { &mut self.retry };
             progress.head = head.unwrap_or(progress.head);

@@ -21,7 +21,7 @@ impl World {
             Action::ReadHead { partition, from } => {
                 *self.reading.entry(partition).or_default() += 1;
                 assert_eq!(self.reading[&partition], 1, "two readers at the head");
-                if from < self.log.events[partition as usize].end() {
+                if self.log.events[partition as usize].has_any(from) {
                     let after = self.soon();
                     self.answer(after, Answer::Head(partition, self.tenures[&partition], from));
                 } else {
@@ -29,7 +29,7 @@ impl World {
                 }
             }
             Action::ReadRetry { partition, from } => {
-                if from < self.log.retry[partition as usize].end() {
+                if self.log.retry[partition as usize].has_any(from) {
                     let after = self.soon();
                     self.answer(after, Answer::Retry(partition, self.tenures[&partition], from));
                 } else {
@@ -259,7 +259,7 @@ impl World {
 
     pub(super) fn wake_readers(&mut self) {
         for (partition, from) in std::mem::take(&mut self.waiting_head) {
-            if from < self.log.events[partition as usize].end() {
+            if self.log.events[partition as usize].has_any(from) {
                 let after = self.soon();
                 self.answer(after, Answer::Head(partition, self.tenures[&partition], from));
             } else {
@@ -267,7 +267,7 @@ impl World {
             }
         }
         for (partition, from) in std::mem::take(&mut self.waiting_retry) {
-            if from < self.log.retry[partition as usize].end() {
+            if self.log.retry[partition as usize].has_any(from) {
                 let after = self.soon();
                 self.answer(after, Answer::Retry(partition, self.tenures[&partition], from));
             } else {

@@ -14,8 +14,8 @@ impl World {
             && self.core.partitions.values().all(|partition| {
                 let log =
                     (&self.log.events[partition.number as usize], &self.log.retry[partition.number as usize]);
-                partition.head >= log.0.end()
-                    && partition.retry_head >= log.1.end()
+                log.0.is_read_by(partition.head)
+                    && log.1.is_read_by(partition.retry_head)
                     && partition
                         .lanes
                         .values()
@@ -71,7 +71,7 @@ impl World {
     pub(super) fn check_ends(&mut self) {
         for partition in 0..u32::try_from(self.log.events.len()).unwrap() {
             let kept = &self.log.events[partition as usize];
-            assert_eq!(kept.progress.head, kept.end(), "the head is not saved");
+            assert!(kept.is_read_by(kept.progress.head), "the head is not saved");
             for (name, row) in
                 kept.progress.lanes.iter().chain(&self.log.retry[partition as usize].progress.lanes)
             {
@@ -135,6 +135,9 @@ impl World {
                 continue;
             }
             assert!(account.settled, "{of:?} has no end: {account:?}");
+            if account.has_expired(&self.log.retry[partition as usize]) {
+                continue;
+            }
             assert!(account.ends.len() <= 1, "{of:?} has more than one end: {account:?}");
             assert!(account.dead <= 1 || self.plan.partial, "{of:?} is kept twice: {account:?}");
             let spoilt = kept.damaged.contains(&offset);

@@ -180,8 +180,12 @@ impl World {
 
     pub(super) fn expire(&mut self) {
         let partition = self.rng.usize(..self.log.events.len());
-        let kept = &mut self.log.events[partition];
+        let topic = if self.rng.bool() { &mut self.log.events } else { &mut self.log.retry };
+        let kept = &mut topic[partition];
         kept.start = self.rng.u64(kept.start..=kept.end());
-        self.tell(|| format!("expires {partition} up to {}", self.log.events[partition].start));
+        self.tell(|| {
+            let (events, retry) = (&self.log.events[partition], &self.log.retry[partition]);
+            format!("expires {partition} up to {}, retries up to {}", events.start, retry.start)
+        });
     }
 }

@@ -42,6 +42,16 @@ impl Kept {
         Some(Entry { offset, content })
     }
 
+    /// Whether a read that waits at the end is answered.
+    pub(super) fn has_any(&self, from: Offset) -> bool {
+        from.max(self.start) < self.end()
+    }
+
+    /// Whether who has read up to `head` has read all there is.
+    pub(super) fn is_read_by(&self, head: Offset) -> bool {
+        head.max(self.start) >= self.end()
+    }
+
     pub(super) fn read(&self, from: Offset, most: usize) -> Chunk {
         let first = from.max(self.start);
         let entries: Vec<_> =

@@ -1,0 +1,78 @@
+//! What was saved meets a log that holds less.
+
+use pelton_event_log::LaneProgress;
+
+use super::*;
+use crate::core::open::{Key, Open};
+use crate::core::progress;
+
+impl Bench {
+    /// The trigger `t` has an open entry at `offset` of the retry topic, whose saved head is behind that.
+    fn owes_retry(&mut self, offset: Offset, bounds: Bounds) {
+        let open = Open::fresh(offset, Timestamp::from_millis(self.now), Key::None, None);
+        let (_, row) = progress::encode_retry(bounds.end, [open].iter());
+        self.retry = Progress { head: bounds.end, ..Progress::default() };
+        self.retry.lanes.insert("default/t".into(), Arc::<LaneProgress>::new(row));
+        self.retry_bounds = bounds;
+    }
+
+    /// Events that expired, and that were kept.
+    fn ends(&self) -> (i64, i64) {
+        let expired = self.count("t", |counters| counters.expired.load(Relaxed).cast_signed());
+        (expired, self.count("t", |counters| counters.kept.load(Relaxed).cast_signed()))
+    }
+}
+
+#[test]
+fn retries_that_the_log_let_go_keep_no_partition_from_its_work() {
+    let mut bench = Bench::new(vec![trigger("t")]);
+    bench.store();
+    bench.owes_retry(3, Bounds { start: 5, end: 5 });
+    bench.restart();
+    bench.arrive([event(1, "a", 10)]);
+    assert_eq!(bench.attempts.len(), 1);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.ends(), (1, 0));
+    assert!(bench.retry.lanes.is_empty(), "{:?}", bench.retry.lanes);
+}
+
+#[test]
+fn offsets_that_a_log_gives_a_second_time_are_new_events() {
+    let ends_early = || {
+        let mut bench = Bench::new(vec![trigger("t")]);
+        bench.arrive((0..10).map(|id| event(id, "a", 10)));
+        let attempts: Vec<_> = bench.attempts.drain(..).collect();
+        attempts.iter().for_each(|attempt| bench.end(attempt, status(200)));
+        bench.pass(Duration::from_secs(1));
+        bench.log.truncate(5);
+        bench
+    };
+    let mut bench = ends_early();
+    bench.events.head = 5;
+    bench.restart();
+    bench.arrive([event(10, "a", 10)]);
+    assert_eq!(bench.attempts.iter().map(|attempt| attempt.event.id()).collect::<Vec<_>>(), ["10"]);
+    // Not even its head is to be trusted.
+    let mut bench = ends_early();
+    bench.restart();
+    bench.arrive([event(10, "a", 10)]);
+    assert_eq!(bench.attempts.len(), 1);
+}
+
+#[test]
+fn an_open_retry_that_is_damaged_when_somebody_takes_over_is_a_dead_letter_of_its_trigger() {
+    let mut bench = Bench::new(vec![trigger("t")]);
+    bench.store();
+    bench.owes_retry(3, Bounds { start: 0, end: 5 });
+    bench.restart();
+    let damaged = |offset| Entry {
+        offset,
+        content: Content::Undecodable { reason: "spoilt".into(), bytes: Bytes::new() },
+    };
+    let chunk = Chunk { entries: vec![damaged(2), damaged(3)], next: 5 };
+    bench.turn(|core, turn| core.retry_read(0, chunk, turn));
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.ends(), (0, 1));
+    assert_eq!(bench.dead_letters_of, ["default/t".into()]);
+    assert!(bench.retry.lanes.is_empty(), "{:?}", bench.retry.lanes);
+}
