@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body_util::Full;
 use hyper::body::Body;
 use pelton_event::{Timestamp, http as http_form};
@@ -243,15 +243,14 @@ impl Handle {
             let (route, result) = self.accept(client, &head.uri, &head.headers, &mut body).await;
             let Err(refusal) = result else { return answer::accepted() };
             self.count(route.as_deref(), &refusal);
-            receive::discard(&mut body).await;
-            return refusal.into_response();
+            return finish(refusal.into_response(), head.version, &mut body).await;
         }
         let response = self.other_method(&head.method, &head.uri, &head.headers).await;
-        receive::discard(&mut body).await;
-        response.unwrap_or_else(|refusal| {
+        let response = response.unwrap_or_else(|refusal| {
             self.count(None, &refusal);
             refusal.into_response()
-        })
+        });
+        finish(response, head.version, &mut body).await
     }
 
     fn count(&self, route: Option<&Route>, refusal: &Refusal) {
@@ -382,4 +381,20 @@ impl Handle {
             .cloned()
             .ok_or_else(|| Refusal::NoSuchBroker { path: path.chars().take(200).collect() })
     }
+}
+
+/// The answer to a request whose body was not read to its end. An HTTP/1.1 connection ends with it unless the rest is little
+/// (HTTP/2 has no such header: there only the stream ends).
+async fn finish<B>(
+    mut response: Response<ResponseBody>,
+    version: Version,
+    body: &mut B,
+) -> Response<ResponseBody>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if !receive::discard(body).await && version <= Version::HTTP_11 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

@@ -18,8 +18,8 @@ pub const BROKER_IN_FLIGHT_BYTES: u64 = 128 * 1024 * 1024;
 pub const CLIENT_IN_FLIGHT_BYTES: u64 = 128 * 1024 * 1024;
 /// What a request counts against the shares besides its body: its head and its place in the log's queue.
 pub const REQUEST_OVERHEAD_BYTES: u64 = 1024;
-/// Bytes of the rest of a refused body that are read and dropped, so that the client sees the answer and the connection
-/// can go on; behind them the connection is closed.
+/// Bytes of the rest of a refused body that are read and dropped before the answer, so that the connection can go on; with
+/// more to come it is closed behind the answer.
 pub const REFUSED_BODY_BYTES: u64 = 256 * 1024;
 /// How long the rest of a refused body is waited for.
 pub const REFUSED_BODY_TIMEOUT: Duration = Duration::from_secs(1);

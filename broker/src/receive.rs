@@ -92,26 +92,30 @@ where
     Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
-/// Reads and drops the rest of a refused body, as far as that is little: so the client reads the answer instead of failing
-/// while it writes, and its connection can go on.
-pub(crate) async fn discard<B>(body: &mut B)
+/// Reads and drops the rest of a refused body, as far as that is little, and tells whether nothing of it is left: then the
+/// connection can go on. Otherwise the listener reads on behind the answer, for a client that sends all before it reads, and
+/// closes.
+pub(crate) async fn discard<B>(body: &mut B) -> bool
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    if body.is_end_stream() || body.size_hint().lower() > limits::REFUSED_BODY_BYTES {
-        return;
+    if body.is_end_stream() {
+        return true;
+    }
+    if body.size_hint().lower() > limits::REFUSED_BODY_BYTES {
+        return false;
     }
     let rest = async {
         let mut length = 0;
         while let Some(Ok(frame)) = body.frame().await {
             length += frame.data_ref().map_or(0, |data| data.len() as u64);
             if length > limits::REFUSED_BODY_BYTES {
-                return;
+                return false;
             }
         }
+        true
     };
-    // Too slow or too long: hyper closes the connection behind the answer.
-    let _ = tokio::time::timeout(limits::REFUSED_BODY_TIMEOUT, rest).await;
+    tokio::time::timeout(limits::REFUSED_BODY_TIMEOUT, rest).await.unwrap_or(false)
 }
 
 /// The events of a request: one, or those of a batch. A batch may be larger than an event may, but none of its events.

@@ -25,6 +25,11 @@ pub const ACCEPT_BACKLOG: u32 = 1024;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest time between two looks at the connections of a listener: how late a time-out may fire.
 pub const CONNECTION_CHECK_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// Time that a client has to take its answer and close, when the connection ends before its request does (a refused body). Until
+/// then what still comes is read and dropped: a socket closed on unread bytes resets, and the reset takes the answer away.
+pub const LINGER_MAX: Duration = Duration::from_secs(10);
+/// Bytes that are dropped so.
+pub const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Time between two looks at the certificate files of a listener.
 pub const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of a URL that is called.

@@ -5,6 +5,7 @@
 //! What a client may do is bounded: connections (further ones wait in the system's queue), the size and count of header
 //! fields, streams and resets of an HTTP/2 connection, the time for a head, the time without a request, the time without
 //! reading an answer. (Body size and time are the service's to bound, with [`read_body`](crate::body::read_body).)
+//! A connection that ends before its request does lingers for a bounded time, so that the client reads its answer.
 //! The times are kept by one look a second at all connections: a connection has no timer and wakes up only for its bytes.
 
 mod connection;

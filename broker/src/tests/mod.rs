@@ -215,7 +215,12 @@ async fn a_body_that_announces_too_much_is_refused_unread() {
     let setup = setup(config).await;
     let response = setup.send(event().body(full("01234567890")).unwrap()).await;
     assert_eq!((response.status().as_u16(), code(&response).as_str()), (413, "PEL-1005"));
+    assert!(!response.headers().contains_key("connection"), "the rest is little");
     assert_eq!(setup.send(event().body(full("0123456789")).unwrap()).await.status(), 202);
+    let large = "x".repeat(usize::try_from(limits::REFUSED_BODY_BYTES).unwrap() + 1);
+    let response = setup.send(event().body(full(&large)).unwrap()).await;
+    assert_eq!((response.status().as_u16(), code(&response).as_str()), (413, "PEL-1005"));
+    assert_eq!(response.headers()["connection"], "close");
 }
 
 #[tokio::test]

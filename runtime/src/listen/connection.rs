@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 
 use super::BoxError;
 use super::watch::{Counters, Order, Watch};
+use crate::limits::LINGER_BYTES_MAX;
 use crate::stream::Stream;
 
 /// A connection that is ready for HTTP.
@@ -58,7 +60,7 @@ pub(super) async fn run<S, B>(
     // This future is polled by its task alone, so the waker is the task's.
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let _added = watch.add(counters.clone(), waker);
-    let io = TokioIo::new(Counted { stream, counters: counters.clone() });
+    let io = TokioIo::new(Counted::new(stream, counters.clone()));
     let service = CountedService { service, counters: counters.clone() };
     let mut connection = pin!(protocols.serve_connection(io, service));
     let mut shutting_down = false;
@@ -79,13 +81,40 @@ pub(super) async fn run<S, B>(
     }
 }
 
-/// A stream whose bytes are counted.
+/// A stream whose bytes are counted, and which lingers when it is closed.
 struct Counted {
     stream: Stream,
     counters: Arc<Counters>,
+    client_closed: bool,
+    shut_down: bool,
+    /// Bytes that may still be dropped.
+    linger_bytes: usize,
 }
 
 impl Counted {
+    fn new(stream: Stream, counters: Arc<Counters>) -> Self {
+        let linger_bytes = LINGER_BYTES_MAX;
+        Self { stream, counters, client_closed: false, shut_down: false, linger_bytes }
+    }
+
+    /// Reads and drops what comes until the client closes: many clients write their whole request before they read the
+    /// answer. The watch keeps the time. Who is to end does not linger, and HTTP/2 resets the stream instead.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut dropped = [MaybeUninit::uninit(); 8 * 1024];
+        while !self.client_closed
+            && self.linger_bytes > 0
+            && !self.counters.is_http2.load(Relaxed)
+            && self.counters.order() == Order::Serve
+        {
+            self.counters.lingers.store(true, Relaxed);
+            let mut buffer = ReadBuf::uninit(&mut dropped);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            self.client_closed = read.is_err() || buffer.filled().is_empty();
+            self.linger_bytes = self.linger_bytes.saturating_sub(buffer.filled().len());
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn written(&self, result: &Poll<io::Result<usize>>) {
         match result {
             Poll::Ready(Ok(count)) => {
@@ -106,8 +135,11 @@ impl AsyncRead for Counted {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let had_room = buf.remaining() > 0 || buf.filled().len() > before;
         let read = &buf.filled()[before..];
-        if !read.is_empty() {
+        if read.is_empty() {
+            self.client_closed |= had_room && matches!(result, Poll::Ready(Ok(())));
+        } else {
             let already = self.counters.bytes_read.fetch_add(read.len() as u64, Relaxed);
             // The preface of HTTP/2: no method of HTTP/1.1 begins so.
             if already == 0 && read.starts_with(b"PRI ") {
@@ -144,7 +176,11 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if !self.shut_down {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.shut_down = true;
+        }
+        self.poll_linger(cx)
     }
 }
 

@@ -260,3 +260,53 @@ async fn a_service_is_dropped_with_its_connection() {
         tokio::task::yield_now().await;
     }
 }
+
+/// A listener whose service refuses every request without reading its body.
+async fn refusing() -> (TcpStream, DrainTrigger, JoinHandle<()>) {
+    let listener = bind(ListenOptions::default());
+    let address = listener.local_address();
+    let (trigger, drain) = drain();
+    let refuse = service_fn(|_: Request<Incoming>| async {
+        let mut response = Response::new(Full::new(Bytes::from_static(b"too large")));
+        *response.status_mut() = http::StatusCode::PAYLOAD_TOO_LARGE;
+        Ok::<_, Infallible>(response)
+    });
+    let serving = tokio::spawn(listener.serve(refuse, drain));
+    (TcpStream::connect(address).await.unwrap(), trigger, serving)
+}
+
+#[tokio::test]
+async fn a_client_that_sends_its_whole_body_first_reads_the_refusal() {
+    let (mut stream, ..) = refusing().await;
+    let body = vec![b'x'; 16 * 1024 * 1024];
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.ends_with("too large"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_on_sending_is_cut_off() {
+    let (mut stream, ..) = refusing().await;
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n").await.unwrap();
+    let chunk = vec![b'x'; 1024 * 1024];
+    let mut sent = 0;
+    while stream.write_all(&chunk).await.is_ok() {
+        sent += chunk.len();
+        // What the buffers of the system hold comes on top.
+        assert!(sent < 2 * crate::limits::LINGER_BYTES_MAX, "it is read without end");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_client_that_does_not_close() {
+    let (mut stream, trigger, serving) = refusing().await;
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").await.unwrap();
+    assert!(rest(&mut stream).await.ends_with(b"too large"));
+    assert!(!serving.is_finished());
+    trigger.start();
+    serving.await.unwrap();
+    drop(stream);
+}

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::limits::LINGER_MAX;
+
 /// What a connection counts. Only its own task writes, but for the order; nobody waits on the counters, so relaxed
 /// accesses do.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub(super) struct Counters {
     /// The client's receive window is full.
     pub(super) write_blocked: AtomicBool,
     pub(super) is_http2: AtomicBool,
+    /// The answer is out and the connection closed on our side; what still comes is dropped.
+    pub(super) lingers: AtomicBool,
     pub(super) requests_started: AtomicU64,
     pub(super) requests_in_flight: AtomicU32,
     /// `bytes_read` when the last request ended: what is read beyond belongs to the next head.
@@ -68,6 +72,8 @@ struct View {
     /// Since when the client reads nothing.
     stalled_since: Option<Instant>,
     shut_down_at: Option<Instant>,
+    /// Since when it waits for the client to close.
+    lingers_since: Option<Instant>,
 }
 
 impl View {
@@ -79,12 +85,17 @@ impl View {
             head_since: None,
             stalled_since: None,
             shut_down_at: None,
+            lingers_since: None,
         }
     }
 
     /// Looks at the counters and decides.
     fn judge(&mut self, counters: &Counters, times: Times, now: Instant) -> Order {
         let waited = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
+        if counters.lingers.load(Ordering::Relaxed) {
+            let since = *self.lingers_since.get_or_insert(now);
+            return if waited(since, LINGER_MAX) { Order::Abort } else { Order::Serve };
+        }
         let written = counters.bytes_written.load(Ordering::Relaxed);
         let stalls = counters.write_blocked.load(Ordering::Relaxed) && written == self.bytes_written;
         self.bytes_written = written;
@@ -266,6 +277,16 @@ mod tests {
             counters.bytes_written.store(second / 30, Ordering::Relaxed);
         };
         assert_eq!(orders(reads_slowly, 500), [(0, Order::Serve)]);
+    }
+
+    #[test]
+    fn a_client_that_does_not_close_after_its_answer_is_cut_off() {
+        let sends_on = |counters: &Counters, second: u64| {
+            counters.lingers.store(second >= 5, Ordering::Relaxed);
+            counters.bytes_read.store(second, Ordering::Relaxed);
+            counters.head_mark.store(second, Ordering::Relaxed);
+        };
+        assert_eq!(orders(sends_on, 20), [(0, Order::Serve), (5 + LINGER_MAX.as_secs(), Order::Abort)]);
     }
 
     #[test]
