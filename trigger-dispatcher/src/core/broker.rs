@@ -1,6 +1,6 @@
 //! The core of one broker: its partitions, and what they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -11,7 +11,7 @@ use pelton_event_log::{
 use pelton_resources::NamespacedName;
 use pelton_resources::contracts::Outcome;
 
-use super::action::{Action, AttemptId, FetchId, ResolveId, SaveId, SweepId, Turn};
+use super::action::{Action, AttemptId, FetchId, ResolveId, SaveId, SweepId, Target, Turn};
 use super::body::BodyBudget;
 use super::counters::TriggerCounters;
 use super::lane::Sizes;
@@ -86,7 +86,7 @@ pub(crate) struct BrokerCore {
     pub(super) shared: Shared,
     pub(super) partitions: BTreeMap<PartitionNumber, Partition>,
     /// Partitions that have something to do before the present input is done with.
-    busy: Vec<PartitionNumber>,
+    busy: VecDeque<PartitionNumber>,
     /// The wake-up that the shell was asked for last.
     wake_at: Option<Timestamp>,
 }
@@ -96,7 +96,7 @@ impl BrokerCore {
     pub(crate) fn new(config: CoreConfig, table: Arc<TriggerTable>) -> Self {
         let mut shared = Shared::new(config);
         shared.set_table(table);
-        Self { shared, partitions: BTreeMap::new(), busy: Vec::new(), wake_at: None }
+        Self { shared, partitions: BTreeMap::new(), busy: VecDeque::new(), wake_at: None }
     }
 
     /// The partition is this process's now.
@@ -161,7 +161,7 @@ impl BrokerCore {
         let changes = self.shared.set_table(table);
         for partition in self.partitions.values_mut().filter(|partition| !partition.stopping) {
             partition.apply(&changes, bounds_of(bounds, partition), &mut self.shared, turn);
-            self.busy.push(partition.number);
+            self.busy.push_back(partition.number);
         }
         self.finish(None, turn);
     }
@@ -242,14 +242,7 @@ impl BrokerCore {
 
     /// There is room in the process-wide share of deliveries after it refused one.
     pub(crate) fn admission_room(&mut self, turn: &mut Turn<'_>) {
-        for (number, key) in std::mem::take(&mut self.shared.admission_waiting) {
-            let Some(partition) = self.partitions.get_mut(&number) else { continue };
-            if let Some(lane) = partition.lanes.get_mut(&key) {
-                lane.waits_for_admission = false;
-            }
-            partition.queue_pump(key);
-            self.busy.push(number);
-        }
+        self.shared.admission_room(turn.now);
         self.finish(None, turn);
     }
 
@@ -264,10 +257,10 @@ impl BrokerCore {
                         lane.timer = None;
                     }
                     partition.queue_pump(key);
-                    self.busy.push(number);
+                    self.busy.push_back(number);
                 }
-                Timer::Save(number) => self.busy.push(number),
-                Timer::Gate(trigger) => self.shared.gate_timer(trigger),
+                Timer::Save(number) => self.busy.push_back(number),
+                Timer::Gate(trigger) => self.shared.gate_timer(trigger, turn.now),
                 Timer::Housekeeping => self.housekeeping(turn),
             }
         }
@@ -281,7 +274,7 @@ impl BrokerCore {
         let mut oldest = vec![u64::MAX; self.shared.triggers.len()];
         for partition in self.partitions.values_mut() {
             partition.housekeeping(&mut self.shared, turn);
-            self.busy.push(partition.number);
+            self.busy.push_back(partition.number);
             for lane in partition.lanes.values() {
                 if let (Some(time), Some(known)) =
                     (lane.oldest(), oldest.get_mut(lane.key.trigger.0 as usize))
@@ -298,17 +291,12 @@ impl BrokerCore {
 
     /// Does what follows from an input: wakes lanes, starts attempts, sweeps and saves, and asks to be woken.
     fn finish(&mut self, number: Option<PartitionNumber>, turn: &mut Turn<'_>) {
+        // Those who waited for what the input has freed come first.
+        self.wake_lanes(turn.now);
         self.busy.extend(number);
         loop {
-            while let Some((number, key)) = self.shared.wake.pop_front() {
-                let Some(partition) = self.partitions.get_mut(&number) else { continue };
-                if let Some(lane) = partition.lanes.get_mut(&key) {
-                    lane.waits_for_gate = false;
-                }
-                partition.queue_pump(key);
-                self.busy.push(number);
-            }
-            let Some(number) = self.busy.pop() else { break };
+            self.wake_lanes(turn.now);
+            let Some(number) = self.busy.pop_front() else { break };
             let Some(partition) = self.partitions.get_mut(&number) else { continue };
             partition.settle_down(&mut self.shared, turn);
             if partition.is_stopped()
@@ -322,6 +310,24 @@ impl BrokerCore {
         if next.is_some() && next != self.wake_at {
             self.wake_at = next;
             turn.actions.extend(next.map(Action::WakeAt));
+        }
+    }
+
+    fn wake_lanes(&mut self, now: Timestamp) {
+        while let Some(((number, key), target)) = self.shared.wake.pop_front() {
+            let partition = self.partitions.get_mut(&number);
+            let Some(partition) = partition.filter(|partition| partition.lanes.contains_key(&key)) else {
+                self.shared.pumped(number, key, now);
+                continue;
+            };
+            if let Some(lane) = partition.lanes.get_mut(&key) {
+                match target {
+                    Target::Subscriber => lane.waits_for_place = false,
+                    Target::DeadLetterSink => lane.waits_for_sink = false,
+                }
+            }
+            partition.queue_pump(key);
+            self.busy.push_back(number);
         }
     }
 

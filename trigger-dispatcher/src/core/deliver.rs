@@ -43,6 +43,11 @@ struct Ended {
 impl Partition {
     /// Starts what a lane may send now.
     pub(super) fn pump(&mut self, key: LaneKey, shared: &mut Shared, turn: &mut Turn<'_>) {
+        self.start_due(key, shared, turn);
+        shared.pumped(self.number, key, turn.now);
+    }
+
+    fn start_due(&mut self, key: LaneKey, shared: &mut Shared, turn: &mut Turn<'_>) {
         if !self.ready || self.stopping {
             return;
         }

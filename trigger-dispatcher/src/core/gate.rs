@@ -1,12 +1,8 @@
 //! `max-concurrency` and `max-rate` of a trigger, over all its lanes here.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use pelton_event::Timestamp;
-use pelton_event_log::Partition;
-
-use super::action::LaneKey;
 
 /// Lets the lanes of one trigger start no more deliveries at a time, and per second, than it wants.
 #[derive(Debug)]
@@ -18,8 +14,6 @@ pub(super) struct Gate {
     refilled: Timestamp,
     /// When a timer is set for it.
     pub(super) timer: Option<Timestamp>,
-    /// Lanes that were refused, longest first.
-    pub(super) waiting: VecDeque<(Partition, LaneKey)>,
 }
 
 /// Why a gate is closed.
@@ -40,7 +34,6 @@ impl Gate {
             tokens: 1.0,
             refilled: Timestamp::EPOCH,
             timer: None,
-            waiting: VecDeque::new(),
         }
     }
 
@@ -50,8 +43,8 @@ impl Gate {
         self.max_rate = max_rate.filter(|rate| *rate > 0.0);
     }
 
-    /// Starts a delivery if the limits allow it.
-    pub(super) fn try_start(&mut self, now: Timestamp) -> Result<(), Closed> {
+    /// Whether the limits allow another delivery.
+    pub(super) fn check(&mut self, now: Timestamp) -> Result<(), Closed> {
         if self.max_concurrency.is_some_and(|max| self.running >= max.max(1)) {
             return Err(Closed::UntilEnd);
         }
@@ -61,10 +54,16 @@ impl Gate {
                 let wait = Duration::try_from_secs_f64((1.0 - self.tokens) / rate).unwrap_or(Duration::MAX);
                 return Err(Closed::Until(now + wait.max(Duration::from_millis(1))));
             }
+        }
+        Ok(())
+    }
+
+    /// Starts a delivery that the limits allow.
+    pub(super) fn start(&mut self) {
+        self.running += 1;
+        if self.max_rate.is_some() {
             self.tokens -= 1.0;
         }
-        self.running += 1;
-        Ok(())
     }
 
     /// At most a tenth of a second's worth is saved up, so that a pause is not followed by a burst.
@@ -84,6 +83,12 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Gate {
+        fn try_start(&mut self, now: Timestamp) -> Result<(), Closed> {
+            self.check(now).map(|()| self.start())
+        }
+    }
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(1_000_000 + ms)

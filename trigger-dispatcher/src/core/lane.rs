@@ -94,8 +94,10 @@ pub(super) struct Lane {
     unknown_keys: usize,
     rotation: u8,
     pub saving: Saving,
-    pub waits_for_gate: bool,
-    pub waits_for_admission: bool,
+    /// Whether it stands in its trigger's line for a delivery to the subscriber.
+    pub waits_for_place: bool,
+    /// The same for the dead letter sink.
+    pub waits_for_sink: bool,
     pub pump_queued: bool,
     pub touched: bool,
     /// When a timer is set for it.
@@ -192,8 +194,8 @@ impl Lane {
             unknown_keys: 0,
             rotation: 0,
             saving: Saving::default(),
-            waits_for_gate: false,
-            waits_for_admission: false,
+            waits_for_place: false,
+            waits_for_sink: false,
             pump_queued: false,
             touched: false,
             timer: None,

@@ -15,6 +15,7 @@ mod health;
 mod lane;
 mod open;
 mod partition;
+mod places;
 mod progress;
 mod read;
 mod registry;

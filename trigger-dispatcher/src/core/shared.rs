@@ -10,11 +10,12 @@ use pelton_event_log::Partition;
 use pelton_filter::Matches;
 use pelton_resources::{NamespacedName, Order, Trigger};
 
-use super::action::{LaneKey, Target, TriggerId, Turn};
+use super::action::{LaneKey, Target, TriggerId};
 use super::broker::CoreConfig;
 use super::counters::TriggerCounters;
-use super::gate::{Closed, Gate};
+use super::gate::Gate;
 use super::lane::Sizes;
+use super::places::{LaneOf, Line};
 use crate::select::TriggerTable;
 
 /// What all partitions of a broker share.
@@ -31,9 +32,9 @@ pub(super) struct Shared {
     pub matches: Matches,
     pub timers: Timers,
     /// Lanes to look at because something they wait for has become free.
-    pub wake: VecDeque<(Partition, LaneKey)>,
-    /// Lanes that were refused by the process-wide share of deliveries.
-    pub admission_waiting: VecDeque<(Partition, LaneKey)>,
+    pub wake: VecDeque<(LaneOf, Target)>,
+    /// Triggers with lanes that were refused by the process-wide share of deliveries.
+    pub short_of_admission: VecDeque<TriggerId>,
     pub random: fastrand::Rng,
     sequence: u64,
     /// Every end that became durable, for the account book of the simulation.
@@ -52,6 +53,7 @@ pub(super) struct TriggerState {
     /// Deliveries under way, those that wait for a slot or for their record included.
     pub under_way: u32,
     pub gate: Gate,
+    pub line: Line,
     pub counters: Arc<TriggerCounters>,
 }
 
@@ -83,7 +85,7 @@ impl Shared {
             matches: Matches::default(),
             timers: Timers::default(),
             wake: VecDeque::new(),
-            admission_waiting: VecDeque::new(),
+            short_of_admission: VecDeque::new(),
             random,
             sequence: 0,
             #[cfg(test)]
@@ -110,6 +112,7 @@ impl Shared {
             exists: false,
             under_way: 0,
             gate: Gate::new(),
+            line: Line::default(),
             counters: Arc::default(),
         });
         id
@@ -121,67 +124,6 @@ impl Shared {
 
     pub(super) fn trigger_mut(&mut self, id: TriggerId) -> &mut TriggerState {
         &mut self.triggers[id.0 as usize]
-    }
-
-    /// Lets a delivery start if admission and, for the subscriber, the trigger's gate allow it. Where they do not, the lane is
-    /// woken when they may.
-    pub(super) fn permit(
-        &mut self,
-        partition: Partition,
-        lane: &mut super::lane::Lane,
-        target: Target,
-        turn: &mut Turn<'_>,
-    ) -> bool {
-        let state = &mut self.triggers[lane.key.trigger.0 as usize];
-        if !turn.admission.try_start(state.under_way) {
-            if !lane.waits_for_admission {
-                lane.waits_for_admission = true;
-                self.admission_waiting.push_back((partition, lane.key));
-            }
-            return false;
-        }
-        if target == Target::Subscriber
-            && let Err(closed) = state.gate.try_start(turn.now)
-        {
-            turn.admission.end(1);
-            if !lane.waits_for_gate {
-                lane.waits_for_gate = true;
-                state.gate.waiting.push_back((partition, lane.key));
-            }
-            if let Closed::Until(when) = closed
-                && state.gate.timer.is_none_or(|set| when < set)
-            {
-                state.gate.timer = Some(when);
-                self.timers.set(when, Timer::Gate(lane.key.trigger));
-            }
-            return false;
-        }
-        state.under_way += 1;
-        true
-    }
-
-    /// A delivery ended, or was not made after all.
-    pub(super) fn release(&mut self, key: LaneKey, target: Target, turn: &mut Turn<'_>) {
-        turn.admission.end(1);
-        let state = &mut self.triggers[key.trigger.0 as usize];
-        state.under_way = state.under_way.saturating_sub(1);
-        if target == Target::Subscriber {
-            state.gate.end();
-            self.wake.append(&mut state.gate.waiting);
-        }
-    }
-
-    /// Looks at all lanes that wait for the trigger's gate, longest first. All, because the first may have nothing to send
-    /// any more.
-    pub(super) fn wake_gate(&mut self, trigger: TriggerId) {
-        let state = &mut self.triggers[trigger.0 as usize];
-        self.wake.append(&mut state.gate.waiting);
-    }
-
-    /// The rate of the trigger allows another delivery.
-    pub(super) fn gate_timer(&mut self, trigger: TriggerId) {
-        self.triggers[trigger.0 as usize].gate.timer = None;
-        self.wake_gate(trigger);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The core with one partition, step by step.
 
+mod fairness;
 mod refusals;
 mod restarts;
 
