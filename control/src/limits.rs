@@ -25,6 +25,10 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const TAILS_MAX: usize = 16;
 /// Lines of a tail that wait for its client.
 pub const TAIL_LINES_MAX: usize = 256;
+/// KiB of lines of a tail that wait for its client; a larger line waits alone.
+pub const TAIL_KIB_MAX: usize = 8 << 10;
+/// Bytes of a read from the log for a tail, of which each partition holds one.
+pub const TAIL_READ_BYTES: usize = 64 << 10;
 /// Bytes of a read from the log.
 pub const READ_BYTES: usize = 1 << 20;
 /// Entries of a read from the log.
@@ -33,6 +37,8 @@ pub const READ_ENTRIES: usize = 1024;
 pub const PAGE_DEFAULT: usize = 100;
 /// Dead letters of a page.
 pub const PAGE_MAX: usize = 1000;
+/// Dead letters that one command names.
+pub const IDS_MAX: usize = 1000;
 /// Bytes of the records that one batch of replayed or discarded dead letters holds, about.
 pub const COMMAND_BATCH_BYTES: usize = 1 << 20;
 /// Records that one batch of replayed or discarded dead letters holds.

@@ -1,5 +1,6 @@
 //! Dead letters: listed, shown, replayed, discarded.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,11 +10,12 @@ use axum::extract::{Path, State};
 use pelton_event::{DeadLetterReason, Envelope, Failure, Origin, Record, Step, Timestamp};
 use pelton_event_log::{Batch, BrokerTopics, Urgency};
 use pelton_resources::{Broker, NamespacedName, Snapshot};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::extract::{Parameters, Whole};
-use super::letters::{Letter, LetterId, Selection, open_letters};
+use super::letters::{Closed, Letter, LetterId, Selection};
 use super::refusal::Refusal;
 use super::{Admin, json};
 use crate::limits;
@@ -24,7 +26,7 @@ pub(super) struct ListQuery {
     trigger: Option<String>,
     reason: Option<String>,
     limit: Option<usize>,
-    after: Option<String>,
+    from: Option<String>,
 }
 
 /// Which dead letters a command is for. Nothing at all is not "all".
@@ -49,7 +51,7 @@ pub(super) async fn list(
     if !(1..=limits::PAGE_MAX).contains(&limit) {
         return Err(Refusal::BadRequest(format!("limit is {limit}; write 1 to {}", limits::PAGE_MAX)));
     }
-    let start = match &query.after {
+    let start = match &query.from {
         Some(text) => parse_id(text)?,
         None => LetterId { partition: 0, offset: 0 },
     };
@@ -57,15 +59,17 @@ pub(super) async fn list(
     let (mut items, mut next) = (Vec::new(), None);
     for partition in start.partition..broker.partitions {
         let from = if partition == start.partition { start.offset } else { 0 };
-        open_letters(&*admin.parts.log, &topic, partition, from, &selection, |letter| {
+        let log = &*admin.parts.log;
+        let closed = Closed::read(log, &topic, partition, from).await?;
+        let add = |letter: Letter| {
             if items.len() == limit {
                 next = Some(letter.id);
                 return ControlFlow::Break(());
             }
-            items.push(summary(&letter));
+            items.push(Summary::of(&letter));
             ControlFlow::Continue(())
-        })
-        .await?;
+        };
+        closed.open_letters(log, &topic, partition, from, &selection, add).await?;
         if next.is_some() {
             break;
         }
@@ -76,17 +80,19 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     Path((namespace, name, id)): Path<(String, String, String)>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Shown>, Refusal> {
     let broker = admin.broker(&NamespacedName::new(&namespace, &name))?;
     let id = parse_id(&id)?;
-    let letter = find(&admin, &broker, id).await?.ok_or_else(|| Refusal::NoSuchLetter(id.to_string()))?;
-    let mut shown = summary(&letter);
-    if let Value::Object(members) = &mut shown {
-        members.insert("event".to_owned(), letter.record.event.as_ref().map_or(Value::Null, json::event));
-        let body = failure(&letter).map(|(failure, _)| String::from_utf8_lossy(&failure.body).into_owned());
-        members.insert("body".to_owned(), json!(body));
+    let gone = || Refusal::NoSuchLetter(id.to_string());
+    if id.partition >= broker.partitions {
+        return Err(gone());
     }
-    Ok(Json(shown))
+    let (log, topic) = (&*admin.parts.log, BrokerTopics::of(&broker.topic).dead_letter);
+    let closed = Closed::read(log, &topic, id.partition, id.offset).await?;
+    let letter = closed.letter(log, &topic, id).await?.ok_or_else(gone)?;
+    let body = failure(&letter).map(|(failure, _)| String::from_utf8_lossy(&failure.body).into_owned());
+    let event = letter.record.event.as_ref().map(json::event);
+    Ok(Json(Shown { summary: Summary { event, ..Summary::of(&letter) }, body }))
 }
 
 pub(super) async fn replay(
@@ -139,18 +145,9 @@ async fn close(
     let mut closing = Closing::new(admin, &broker, command);
     match &which {
         Which { ids: Some(ids), trigger: None, reason: None, all: false } => {
-            let ids: BTreeSet<LetterId> = ids.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?;
-            let mut letters = BTreeMap::new();
-            for id in &ids {
-                let letter = find(admin, &broker, *id).await?;
-                letters.insert(*id, letter.ok_or_else(|| Refusal::NoSuchLetter(id.to_string()))?);
-            }
-            for letter in letters.into_values() {
-                closing.add(&letter);
-                closing.flush_if_large().await?;
-            }
+            closing.named(ids).await?;
         }
-        Which { ids: None, trigger, reason, all } if *all || trigger.is_some() || reason.is_some() => {
+        Which { ids: None, trigger, reason, all } if *all != (trigger.is_some() || reason.is_some()) => {
             for partition in 0..broker.partitions {
                 closing.partition(partition, &selection).await?;
             }
@@ -193,12 +190,47 @@ impl<'a> Closing<'a> {
         }
     }
 
+    /// Closes the letters that are named: all, or, if one is not open, none. Which are open is known before the first is
+    /// closed; their events are read one at a time.
+    async fn named(&mut self, ids: &[String]) -> Result<(), Refusal> {
+        if ids.len() > limits::IDS_MAX {
+            let message = format!("there are {} ids; name {} at most", ids.len(), limits::IDS_MAX);
+            return Err(Refusal::BadRequest(message));
+        }
+        let ids: BTreeSet<LetterId> = ids.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?;
+        let (topic, log) = (self.topics.dead_letter.clone(), self.admin.parts.log.clone());
+        let mut closed = BTreeMap::new();
+        for id in &ids {
+            let gone = || Refusal::NoSuchLetter(id.to_string());
+            if id.partition >= self.broker.partitions {
+                return Err(gone());
+            }
+            // The ids are in order, so the first of a partition has the lowest offset.
+            if let Entry::Vacant(partition) = closed.entry(id.partition) {
+                partition.insert(Closed::read(&*log, &topic, id.partition, id.offset).await?);
+            }
+            let closed = closed.get(&id.partition).ok_or_else(gone)?;
+            closed.letter(&*log, &topic, *id).await?.ok_or_else(gone)?;
+        }
+        for id in ids {
+            let Some(closed) = closed.get(&id.partition) else { continue };
+            // One that has grown too old meanwhile has its end.
+            if let Some(letter) = closed.letter(&*log, &topic, id).await? {
+                self.add(&letter);
+                self.flush_if_large().await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Closes the selected letters of a partition, batch by batch.
     async fn partition(&mut self, partition: u32, selection: &Selection) -> Result<(), Refusal> {
         let (topic, log) = (self.topics.dead_letter.clone(), self.admin.parts.log.clone());
+        // What this command closes lies behind where it goes on, and nobody else closes at the same time.
+        let closed = Closed::read(&*log, &topic, partition, 0).await?;
         let mut from = Some(0);
         while let Some(start) = from.take() {
-            open_letters(&*log, &topic, partition, start, selection, |letter| {
+            let close = |letter: Letter| {
                 let after = letter.id.offset + 1;
                 self.add(&letter);
                 if self.is_large() {
@@ -206,8 +238,8 @@ impl<'a> Closing<'a> {
                     return ControlFlow::Break(());
                 }
                 ControlFlow::Continue(())
-            })
-            .await?;
+            };
+            closed.open_letters(&*log, &topic, partition, start, selection, close).await?;
             self.flush().await?;
         }
         Ok(())
@@ -263,22 +295,6 @@ impl<'a> Closing<'a> {
     }
 }
 
-async fn find(admin: &Admin, broker: &Broker, id: LetterId) -> Result<Option<Letter>, Refusal> {
-    if id.partition >= broker.partitions {
-        return Ok(None);
-    }
-    let topic = BrokerTopics::of(&broker.topic).dead_letter;
-    let mut found = None;
-    open_letters(&*admin.parts.log, &topic, id.partition, id.offset, &Selection::default(), |letter| {
-        if letter.id == id {
-            found = Some(letter);
-        }
-        ControlFlow::Break(())
-    })
-    .await?;
-    Ok(found)
-}
-
 fn parse_id(text: &str) -> Result<LetterId, Refusal> {
     LetterId::parse(text).ok_or_else(|| {
         Refusal::BadRequest(format!("{text:?} names no dead letter; write PARTITION-OFFSET, such as 3-120"))
@@ -305,18 +321,46 @@ fn failure(letter: &Letter) -> Option<(&Failure, u32)> {
     }
 }
 
-fn summary(letter: &Letter) -> Value {
-    let (origin, failure) = (letter.origin(), failure(letter));
-    json!({
-        "id": letter.id.to_string(),
-        "time": json::time(letter.record.envelope.time),
-        "trigger": origin.map(|origin| &*origin.trigger).filter(|trigger| !trigger.is_empty()),
-        "reason": failure.map(|(failure, _)| failure.reason.as_str()),
-        "attempts": failure.map(|(_, attempts)| attempts),
-        "destination": failure.map(|(failure, _)| &*failure.destination),
-        "status": failure.map(|(failure, _)| failure.status).filter(|status| *status != 0),
-        "message": failure.map(|(failure, _)| &*failure.message),
-        "origin": origin.map(|origin| json!({"partition": origin.partition, "offset": origin.offset})),
-        "event": letter.record.event.as_ref().map(json::event_summary),
-    })
+/// A dead letter without its event.
+#[derive(Debug, Serialize)]
+struct Summary {
+    id: String,
+    time: Value,
+    trigger: Option<String>,
+    reason: Option<&'static str>,
+    attempts: Option<u32>,
+    destination: Option<String>,
+    status: Option<u16>,
+    message: Option<String>,
+    origin: Option<Value>,
+    /// What tells it apart, or the whole event.
+    event: Option<Box<RawValue>>,
+}
+
+/// A dead letter with its event and the start of the last response.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    #[serde(flatten)]
+    summary: Summary,
+    body: Option<String>,
+}
+
+impl Summary {
+    fn of(letter: &Letter) -> Self {
+        let (origin, failure) = (letter.origin(), failure(letter));
+        let trigger = origin.map(|origin| &*origin.trigger).filter(|trigger| !trigger.is_empty());
+        let event = letter.record.event.as_ref().map(json::event_summary);
+        Self {
+            id: letter.id.to_string(),
+            time: json::time(letter.record.envelope.time),
+            trigger: trigger.map(str::to_owned),
+            reason: failure.map(|(failure, _)| failure.reason.as_str()),
+            attempts: failure.map(|(_, attempts)| attempts),
+            destination: failure.map(|(failure, _)| failure.destination.to_string()),
+            status: failure.map(|(failure, _)| failure.status).filter(|status| *status != 0),
+            message: failure.map(|(failure, _)| failure.message.to_string()),
+            origin: origin.map(|origin| json!({"partition": origin.partition, "offset": origin.offset})),
+            event: event.and_then(|event| serde_json::value::to_raw_value(&event).ok()),
+        }
+    }
 }

@@ -11,6 +11,7 @@ use pelton_resources::{
     BackoffPolicy, Broker, DeliveryFormat, DeliveryPolicy, Kind, NamespacedName, OnFull, Order, Readiness,
     Reason, Snapshot, Trigger,
 };
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// RFC 3339, UTC, to the millisecond; `null` for a time beyond the calendar.
@@ -170,10 +171,13 @@ fn status(known: &[ResourceStatus]) -> Value {
     })
 }
 
-/// The whole event as structured JSON.
-pub(super) fn event(event: &Event) -> Value {
-    // What was written as JSON reads as JSON; the other way out would be a fault of the writer.
-    serde_json::from_slice(&pelton_event::json::encode(event)).unwrap_or(Value::Null)
+/// The whole event as structured JSON on one line. Its data keeps its text: the order of keys, numbers of any length.
+pub(super) fn event(event: &Event) -> Box<RawValue> {
+    // A line end in JSON is always between two values; within a text it is escaped.
+    let text =
+        String::from_utf8(pelton_event::json::encode(event)).unwrap_or_default().replace(['\n', '\r'], " ");
+    // What was written as JSON is JSON; the other way out would be a fault of the writer.
+    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// What tells events apart at a glance.

@@ -1,7 +1,7 @@
 //! Reading dead letters from the log.
 //!
 //! A dead letter is open until a record later in its partition says that it is closed. So a partition is read twice: once
-//! for what is closed, once for the letters.
+//! for what is [`Closed`], which holds for a whole command, once for the letters.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -87,45 +87,71 @@ pub(super) async fn read_partition(
     Ok(())
 }
 
-/// The offsets of letters from `from` on that are closed.
-async fn closed(
-    log: &dyn EventLog,
-    topic: &TopicName,
-    partition: Partition,
-    from: Offset,
-) -> Result<HashSet<Offset>, LogError> {
-    let mut closed = HashSet::new();
-    read_partition(log, topic, partition, from, |entry| {
-        if let Content::Record(record) = entry.content
-            && let Some(Step::Discarded { of }) = record.envelope.step()
-        {
-            closed.insert(*of);
-        }
-        ControlFlow::Continue(())
-    })
-    .await?;
-    Ok(closed)
-}
+/// Letters of a partition that are closed: those known when it was read, from an offset on.
+#[derive(Debug)]
+pub(super) struct Closed(HashSet<Offset>);
 
-/// Calls `visit` with the open letters of a partition from `from` on, in order.
-pub(super) async fn open_letters(
-    log: &dyn EventLog,
-    topic: &TopicName,
-    partition: Partition,
-    from: Offset,
-    selection: &Selection,
-    mut visit: impl FnMut(Letter) -> ControlFlow<()>,
-) -> Result<(), LogError> {
-    let closed = closed(log, topic, partition, from).await?;
-    read_partition(log, topic, partition, from, |entry| {
-        let Content::Record(record) = entry.content else { return ControlFlow::Continue(()) };
-        let selected = record.envelope.origin.as_ref().is_some_and(|origin| selection.includes(origin));
-        if !selected || closed.contains(&entry.offset) {
-            return ControlFlow::Continue(());
+impl Closed {
+    /// Reads a partition from `from` to its end.
+    pub(super) async fn read(
+        log: &dyn EventLog,
+        topic: &TopicName,
+        partition: Partition,
+        from: Offset,
+    ) -> Result<Self, LogError> {
+        let mut closed = HashSet::new();
+        read_partition(log, topic, partition, from, |entry| {
+            if let Content::Record(record) = entry.content
+                && let Some(Step::Discarded { of }) = record.envelope.step()
+            {
+                closed.insert(*of);
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(Self(closed))
+    }
+
+    /// Calls `visit` with the open letters of the partition from `from` on, in order.
+    pub(super) async fn open_letters(
+        &self,
+        log: &dyn EventLog,
+        topic: &TopicName,
+        partition: Partition,
+        from: Offset,
+        selection: &Selection,
+        mut visit: impl FnMut(Letter) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        read_partition(log, topic, partition, from, |entry| {
+            let Content::Record(record) = entry.content else { return ControlFlow::Continue(()) };
+            let selected = record.envelope.origin.as_ref().is_some_and(|origin| selection.includes(origin));
+            if !selected || self.0.contains(&entry.offset) {
+                return ControlFlow::Continue(());
+            }
+            visit(Letter { id: LetterId { partition, offset: entry.offset }, record })
+        })
+        .await
+    }
+
+    /// The letter at one place, if it is open.
+    pub(super) async fn letter(
+        &self,
+        log: &dyn EventLog,
+        topic: &TopicName,
+        id: LetterId,
+    ) -> Result<Option<Letter>, LogError> {
+        let bounds = log.bounds(topic, id.partition).await?;
+        if !(bounds.start..bounds.end).contains(&id.offset) || self.0.contains(&id.offset) {
+            return Ok(None);
         }
-        visit(Letter { id: LetterId { partition, offset: entry.offset }, record })
-    })
-    .await
+        let limit = ReadLimit { bytes: 1, entries: 1, wait: false };
+        let chunk = log.read(topic, id.partition, id.offset, limit).await?;
+        let entry = chunk.entries.into_iter().find(|entry| entry.offset == id.offset);
+        let Some(Content::Record(record)) = entry.map(|entry| entry.content) else { return Ok(None) };
+        let is_letter =
+            record.envelope.origin.as_ref().is_some_and(|origin| Selection::default().includes(origin));
+        Ok(is_letter.then_some(Letter { id, record }))
+    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use pelton_event_log::{BrokerTopics, Content, Entry, EventLog, Offset, Partition
 use pelton_filter::{Expression, Filter};
 use pelton_resources::NamespacedName;
 use pelton_runtime::drain::Drain;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::extract::Parameters;
 use super::refusal::Refusal;
@@ -45,8 +46,9 @@ pub(super) async fn tail(
     for partition in 0..broker.partitions {
         starts.push((partition, position.resolve(&*admin.parts.log, &topic, partition).await?));
     }
-    // Whoever reads slowly slows its own tail only: the channel is bounded.
+    // Whoever reads slowly slows its own tail only: what waits is bounded in lines and in bytes.
     let (lines, received) = mpsc::channel(limits::TAIL_LINES_MAX);
+    let room = Arc::new(Semaphore::new(limits::TAIL_KIB_MAX));
     for (partition, from) in starts {
         let reader = Reader {
             log: admin.parts.log.clone(),
@@ -55,6 +57,7 @@ pub(super) async fn tail(
             filter: filter.clone(),
             follow: query.follow.unwrap_or(true),
             lines: lines.clone(),
+            room: room.clone(),
         };
         tokio::spawn(reader.run(from, admin.parts.drain.clone()));
     }
@@ -64,10 +67,16 @@ pub(super) async fn tail(
         if left == 0 {
             return None;
         }
-        let line: Bytes = received.recv().await?;
+        let Waiting { line, .. } = received.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(line), (received, left - 1, permit)))
     });
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+/// A line that waits for its client, and the room it takes up.
+struct Waiting {
+    line: Bytes,
+    _room: OwnedSemaphorePermit,
 }
 
 fn compile(text: &str) -> Result<Filter, Refusal> {
@@ -83,7 +92,20 @@ struct Reader {
     partition: Partition,
     filter: Filter,
     follow: bool,
-    lines: mpsc::Sender<Bytes>,
+    lines: mpsc::Sender<Waiting>,
+    /// KiB that may wait.
+    room: Arc<Semaphore>,
+}
+
+/// An event in the tail.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    partition: Partition,
+    offset: Offset,
+    time: Value,
+    reply_of: Option<&'a str>,
+    event: Box<RawValue>,
 }
 
 impl Reader {
@@ -97,21 +119,21 @@ impl Reader {
     }
 
     async fn read(&self, mut from: Offset) {
-        let limit = ReadLimit { bytes: limits::READ_BYTES, entries: limits::READ_ENTRIES, wait: self.follow };
+        // Each partition holds what it has read until its lines are on their way, so little is read at a time.
+        let limit =
+            ReadLimit { bytes: limits::TAIL_READ_BYTES, entries: limits::READ_ENTRIES, wait: self.follow };
         loop {
             let chunk = match self.log.read(&self.topic, self.partition, from, limit).await {
                 Ok(chunk) => chunk,
                 Err(error) => {
                     let line = json!({"partition": self.partition, "error": error.to_string(), "code": error.code()});
-                    let _ = self.lines.send(written(&line)).await;
+                    self.send(&line).await;
                     return;
                 }
             };
             let at_end = chunk.entries.is_empty() && !self.follow;
             for entry in chunk.entries {
-                if let Some(line) = self.line(&entry)
-                    && self.lines.send(line).await.is_err()
-                {
+                if !self.show(&entry).await {
                     return;
                 }
             }
@@ -122,30 +144,78 @@ impl Reader {
         }
     }
 
-    /// The line of an entry, if the filter lets it pass.
-    fn line(&self, entry: &Entry) -> Option<Bytes> {
-        let line = match &entry.content {
+    /// Sends the line of an entry, if the filter lets it pass; whether there is still somebody who reads.
+    async fn show(&self, entry: &Entry) -> bool {
+        match &entry.content {
             Content::Undecodable { reason, .. } => {
-                json!({"partition": self.partition, "offset": entry.offset, "undecodable": reason})
+                let line =
+                    json!({"partition": self.partition, "offset": entry.offset, "undecodable": reason});
+                self.send(&line).await
             }
             Content::Record(record) => {
-                let event = record.event.as_ref().filter(|event| self.filter.matches(event))?;
+                let Some(event) = record.event.as_ref().filter(|event| self.filter.matches(event)) else {
+                    return true;
+                };
                 let origin = record.envelope.origin.as_ref();
-                let reply_of =
-                    origin.filter(|origin| origin.step == Step::Reply).map(|origin| &*origin.trigger);
-                json!({
-                    "partition": self.partition,
-                    "offset": entry.offset,
-                    "time": json::time(record.envelope.time),
-                    "replyOf": reply_of,
-                    "event": json::event(event),
-                })
+                let line = Line {
+                    partition: self.partition,
+                    offset: entry.offset,
+                    time: json::time(record.envelope.time),
+                    reply_of: origin
+                        .filter(|origin| origin.step == Step::Reply)
+                        .map(|origin| &*origin.trigger),
+                    event: json::event(event),
+                };
+                self.send(&line).await
             }
-        };
-        Some(written(&line))
+        }
+    }
+
+    /// Sends a line once there is room for it; whether there is still somebody who reads.
+    async fn send(&self, line: &impl Serialize) -> bool {
+        // Only a map with keys that are no text has no JSON.
+        let Ok(mut line) = serde_json::to_vec(line) else { return true };
+        line.push(b'\n');
+        // A line larger than all the room waits until it is alone.
+        let kib = line.len().div_ceil(1024).min(limits::TAIL_KIB_MAX);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let Ok(room) = self.room.clone().acquire_many_owned(kib).await else { return false };
+        self.lines.send(Waiting { line: line.into(), _room: room }).await.is_ok()
     }
 }
 
-fn written(line: &Value) -> Bytes {
-    Bytes::from(format!("{line}\n"))
+#[cfg(test)]
+mod tests {
+    use pelton_event_log::EmbeddedLog;
+    use pelton_event_log::embedded::Config;
+    use pelton_runtime::clock::Clock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_wait_for_room_in_bytes_and_one_that_is_larger_than_all_of_it_goes_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = EmbeddedLog::open(Config::new(folder.path().join("log")), Clock::fixed(0)).unwrap();
+        let (lines, mut received) = mpsc::channel(limits::TAIL_LINES_MAX);
+        let reader = Reader {
+            log: Arc::new(log),
+            topic: BrokerTopics::of("t").events,
+            partition: 0,
+            filter: Filter::everything(),
+            follow: true,
+            lines,
+            room: Arc::new(Semaphore::new(limits::TAIL_KIB_MAX)),
+        };
+        let large = "x".repeat((limits::TAIL_KIB_MAX << 10) + 1);
+        assert!(reader.send(&large).await);
+        let second = reader.send(&"small");
+        tokio::pin!(second);
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("there was no room"),
+            () = tokio::task::yield_now() => {}
+        }
+        assert_eq!(received.recv().await.unwrap().line.len(), large.len() + 3);
+        assert!(second.await);
+    }
 }

@@ -1,5 +1,7 @@
 //! The API through its router, over a real folder and a real embedded log.
 
+mod letters;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -154,13 +156,17 @@ fn topics() -> BrokerTopics {
 }
 
 fn event(id: &str) -> Event {
+    event_with(id, b"{\"n\":1}")
+}
+
+fn event_with(id: &str, data: &'static [u8]) -> Event {
     let mut builder = EventBuilder::new(SpecVersion::V1_0);
     for (name, value) in
         [("id", id), ("source", "/s"), ("type", "test"), ("datacontenttype", "application/json")]
     {
         builder.attribute(name, value, AttributeKind::String).unwrap();
     }
-    builder.build(Some(Bytes::from_static(b"{\"n\":1}"))).unwrap()
+    builder.build(Some(Bytes::from_static(data))).unwrap()
 }
 
 fn letter(id: &str, trigger: &str, reason: DeadLetterReason, offset: u64) -> Record {
@@ -402,110 +408,6 @@ async fn web_pages_of_others_are_kept_out() {
     assert_eq!(call(Method::POST, "evil.example:9090", None).await, 403);
     assert_eq!(call(Method::POST, "localhost:9090", Some("http://evil.example")).await, 403);
     assert_eq!(call(Method::POST, "localhost:9090", None).await, 422);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_listed_page_by_page_and_shown() {
-    let site = with_letters().await;
-    let all = site.get(LETTERS).await;
-    assert_eq!(ids(&all), ["4", "1", "2", "3"]);
-    assert_eq!(all["next"], Value::Null);
-    assert_eq!(
-        all["items"][1],
-        json!({
-            "id": "1-0", "time": "1970-01-01T00:00:01.500Z", "trigger": "default/t", "reason": "exhausted", "attempts": 11,
-            "destination": "http://127.0.0.1:9001/", "status": 503, "message": "no room",
-            "origin": {"partition": 1, "offset": 40},
-            "event": {"id": "1", "source": "/s", "type": "test"},
-        })
-    );
-    let first = site.get(&format!("{LETTERS}?limit=2")).await;
-    assert_eq!((ids(&first), &first["next"]), (vec!["4", "1"], &json!("1-1")));
-    let second = site.get(&format!("{LETTERS}?limit=2&after=1-1")).await;
-    assert_eq!((ids(&second), &second["next"]), (vec!["2", "3"], &Value::Null));
-    assert_eq!(ids(&site.get(&format!("{LETTERS}?trigger=t")).await), ["4", "1", "3"]);
-    assert_eq!(ids(&site.get(&format!("{LETTERS}?trigger=default/gone")).await), ["2"]);
-    assert_eq!(ids(&site.get(&format!("{LETTERS}?reason=rejected")).await), ["3"]);
-    let shown = site.get(&format!("{LETTERS}/1-2")).await;
-    assert_eq!(shown["body"], "busy");
-    assert_eq!(shown["event"]["data"], json!({"n": 1}));
-    assert_eq!(shown["event"]["id"], "3");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replayed_dead_letter_is_due_again_and_closed_in_one_batch() {
-    let site = with_letters().await;
-    let (status, answer) = site.post(&format!("{LETTERS}/replay"), r#"{"ids": ["1-0", "1-0"]}"#).await;
-    assert_eq!((status, answer), (200, json!({"count": 1, "skipped": 0})));
-    let retries = site.records(&topics().retry, 1).await;
-    let [retry] = &retries[..] else { panic!("{retries:?}") };
-    assert_eq!(retry.event, Some(event("1")));
-    assert_eq!(
-        retry.envelope.origin,
-        Some(Origin {
-            trigger: "default/t".into(),
-            partition: 1,
-            offset: 40,
-            step: Step::Retry { attempts: 0, due: Timestamp::from_millis(5_000), failure: None },
-        })
-    );
-    let closed = site.records(&topics().dead_letter, 1).await;
-    assert_eq!(closed[3].envelope.step(), Some(&Step::Discarded { of: 0 }));
-    assert_eq!(ids(&site.get(LETTERS).await), ["4", "2", "3"]);
-    let (status, again) = site.post(&format!("{LETTERS}/replay"), r#"{"ids": ["1-0"]}"#).await;
-    assert_eq!((status, &again["code"]), (404, &json!("PEL-1613")));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_replayed_and_discarded_by_selection() {
-    let site = with_letters().await;
-    let (_, answer) = site.post(&format!("{LETTERS}/replay"), r#"{"reason": "exhausted"}"#).await;
-    // That of the trigger that is gone stays.
-    assert_eq!(answer, json!({"count": 2, "skipped": 1}));
-    assert_eq!(ids(&site.get(LETTERS).await), ["2", "3"]);
-    let (_, answer) = site.post(&format!("{LETTERS}/discard"), r#"{"all": true}"#).await;
-    assert_eq!(answer, json!({"count": 2, "skipped": 0}));
-    assert_eq!(ids(&site.get(LETTERS).await), Vec::<&str>::new());
-    let retries = site.records(&topics().retry, 1).await.len();
-    assert_eq!(retries, 2, "what is discarded is not delivered");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn more_dead_letters_than_one_batch_holds_are_all_closed_once() {
-    let site = Site::new().await;
-    let count = crate::limits::COMMAND_BATCH_RECORDS + 100;
-    let letters = (0..count).map(|number| {
-        let id = number.to_string();
-        (topics().dead_letter, 0, letter(&id, "default/t", DeadLetterReason::Exhausted, number as u64))
-    });
-    let batch = Batch { records: letters.collect(), ..Batch::default() };
-    site.log.append(batch).await.unwrap();
-    let all = format!("{LETTERS}/replay");
-    let (first, second) =
-        tokio::join!(site.post(&all, r#"{"all": true}"#), site.post(&all, r#"{"all": true}"#));
-    assert_eq!(first.1["count"].as_u64().unwrap() + second.1["count"].as_u64().unwrap(), count as u64);
-    assert_eq!(ids(&site.get(LETTERS).await).len(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_goes_away_leaves_no_letter_to_be_closed_twice() {
-    const LETTERS_IN_ALL: usize = 200;
-    let site = Site::new().await;
-    for number in 0..LETTERS_IN_ALL {
-        let letter = letter(&number.to_string(), "default/t", DeadLetterReason::Exhausted, number as u64);
-        site.append(&topics().dead_letter, 0, letter).await;
-    }
-    let all = format!("{LETTERS}/replay");
-    for _ in 0..20 {
-        // A client that waits only for as long as its request needs to be begun.
-        tokio::select! {
-            biased;
-            _ = site.post(&all, r#"{"all": true}"#) => {}
-            () = tokio::task::yield_now() => {}
-        }
-    }
-    site.post(&all, r#"{"all": true}"#).await;
-    assert_eq!(site.records(&topics().retry, 1).await.len(), LETTERS_IN_ALL, "each is due once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
