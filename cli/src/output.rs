@@ -5,6 +5,8 @@ use std::io::Write;
 use clap::ValueEnum;
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 
@@ -52,6 +54,76 @@ pub(crate) fn document(format: Format, value: &impl Serialize) -> Result<(), Fai
             line(text.trim_end())
         }
     }
+}
+
+/// A value of an answer in a cell of a table.
+pub(crate) fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// YAML whose member `event` is the text of its JSON, which is YAML as well: the data of an event is never written anew.
+pub(crate) fn yaml_with_event(mut value: Value, event: Option<&RawValue>) -> Result<String, Failure> {
+    if let (Value::Object(members), Some(_)) = (&mut value, event) {
+        members.remove("event");
+    }
+    let yaml = serde_saphyr::to_string(&value)
+        .map_err(|error| Failure::failed(None, format!("the answer cannot be written: {error}")))?;
+    Ok(match event {
+        Some(event) => format!("{}\nevent: {}", yaml.trim_end(), event.get().replace(['\n', '\r'], " ")),
+        None => yaml.trim_end().to_owned(),
+    })
+}
+
+/// JSON with line ends and indentation, and every key, text and number as it was written.
+pub(crate) fn indented(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() * 2);
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    let mut characters = json.trim().chars().filter(|c| !matches!(c, '\n' | '\r')).peekable();
+    while let Some(c) = characters.next() {
+        if in_text {
+            out.push(c);
+            in_text = c != '"' || escaped;
+            escaped = c == '\\' && !escaped;
+            continue;
+        }
+        match c {
+            ' ' | '\t' => {}
+            '{' | '[' => {
+                out.push(c);
+                while characters.next_if(|next| matches!(next, ' ' | '\t')).is_some() {}
+                if let Some(end) = characters.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    new_line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                new_line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            _ => {
+                in_text = c == '"';
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
+fn new_line(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n("  ", depth));
 }
 
 /// Rows under a header, aligned, without lines between: easy to read, and to `grep`.
@@ -126,6 +198,27 @@ mod tests {
     fn tables_are_aligned_and_without_trailing_blanks() {
         let rows = [["orders".to_owned(), "true".to_owned()], ["b".to_owned(), String::new()]];
         assert_eq!(table(["NAME", "READY"], rows), "NAME    READY\norders  true\nb");
+    }
+
+    #[test]
+    fn json_is_indented_and_not_written_anew() {
+        let json = r#"{"n":12345678901234567890123, "b":[1.0,{}, [ ]],"a":"x\" {,\\","a":2}"#;
+        let lines = [
+            r#"{"#,
+            r#"  "n": 12345678901234567890123,"#,
+            r#"  "b": ["#,
+            r#"    1.0,"#,
+            r#"    {},"#,
+            r#"    []"#,
+            r#"  ],"#,
+            r#"  "a": "x\" {,\\","#,
+            r#"  "a": 2"#,
+            r#"}"#,
+        ];
+        assert_eq!(indented(json), lines.join("\n"));
+        let event = RawValue::from_string(json.to_owned()).unwrap();
+        let yaml = yaml_with_event(serde_json::json!({"offset": 1, "event": {}}), Some(&event)).unwrap();
+        assert_eq!(yaml, format!("offset: 1\nevent: {json}"));
     }
 
     #[test]

@@ -76,6 +76,12 @@ impl Api {
         self.call(Method::GET, path, "", Bytes::new()).await
     }
 
+    /// A GET, answered with the text of JSON.
+    pub(crate) async fn get_text(&self, path: &str) -> Result<String, Failure> {
+        let (status, body) = self.answer(Method::GET, path, "", Bytes::new()).await?;
+        String::from_utf8(body.to_vec()).map_err(|_| self.strange(status, &body))
+    }
+
     /// A DELETE, answered with JSON.
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, Failure> {
         self.call(Method::DELETE, path, "", Bytes::new()).await
@@ -109,16 +115,25 @@ impl Api {
         content_type: &'static str,
         body: Bytes,
     ) -> Result<Value, Failure> {
-        let response = self.send(method, path, content_type, body).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| self.broken(&error))?.to_bytes();
-        if !status.is_success() {
-            return Err(self.refused(status, &body));
-        }
+        let (status, body) = self.answer(method, path, content_type, body).await?;
         if body.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&body).map_err(|_| self.strange(status, &body))
+    }
+
+    /// The whole body of an answer that is no refusal.
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let response = self.send(method, path, content_type, body).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| self.broken(&error))?.to_bytes();
+        if status.is_success() { Ok((status, body)) } else { Err(self.refused(status, &body)) }
     }
 
     async fn send(

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 use pelton_resources::{Kind, NamespacedName};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::api::admin::{Api, part, with_query};
@@ -56,7 +58,7 @@ struct List {
     limit: u64,
     /// Those from this one on: the `next` of the list before
     #[arg(long, value_name = "ID")]
-    after: Option<String>,
+    from: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -116,7 +118,7 @@ impl List {
         }
         output::line(&table(&items))?;
         if let Some(next) = next {
-            output::say(&format!("there are more: go on with --after {next}, or raise --limit"));
+            output::say(&format!("there are more: go on with --from {next}, or raise --limit"));
         }
         Ok(())
     }
@@ -124,24 +126,24 @@ impl List {
     /// Page after page, up to the limit; and where the next one begins.
     async fn items(&self, api: &Api, path: &str) -> Result<(Vec<Value>, Option<String>), Failure> {
         let mut items = Vec::new();
-        let mut after = self.after.clone();
+        let mut from = self.from.clone();
         loop {
             let limit = (self.limit - items.len() as u64).min(PAGE_MAX).to_string();
             let parameters = [
                 ("trigger", self.trigger.as_deref()),
                 ("reason", self.reason.as_deref()),
                 ("limit", Some(limit.as_str())),
-                ("after", after.as_deref()),
+                ("from", from.as_deref()),
             ];
             let mut page = api.get(&with_query(path, &parameters)).await?;
             if let Value::Array(found) = page["items"].take() {
                 items.extend(found);
             }
-            let next = page["next"].as_str().filter(|next| after.as_deref() != Some(next)).map(str::to_owned);
+            let next = page["next"].as_str().filter(|next| from.as_deref() != Some(next)).map(str::to_owned);
             if next.is_none() || items.len() as u64 >= self.limit {
                 return Ok((items, next));
             }
-            after = next;
+            from = next;
         }
     }
 }
@@ -149,10 +151,16 @@ impl List {
 impl Show {
     async fn run(&self, global: &Global) -> Result<(), Failure> {
         let (_, path) = path(&self.broker, &global.namespace)?;
-        let item = Api::from_environment()?.get(&format!("{path}/{}", part(&self.id))).await?;
+        let text = Api::from_environment()?.get_text(&format!("{path}/{}", part(&self.id))).await?;
+        let strange = |error: serde_json::Error| {
+            Failure::failed(Some("PEL-1703"), format!("the answer cannot be read: {error}"))
+        };
+        let item: Value = serde_json::from_str(&text).map_err(strange)?;
+        let event = serde_json::from_str::<WithEvent<'_>>(&text).map_err(strange)?.event;
         match global.output {
-            Format::Table => output::line(&shown(&item)),
-            format => output::document(format, &item),
+            Format::Table => output::line(&shown(&item, event)),
+            Format::Json => output::line(&output::indented(&text)),
+            Format::Yaml => output::line(&output::yaml_with_event(item, event)?),
         }
     }
 }
@@ -195,34 +203,33 @@ fn closed(broker: &NamespacedName, verb: &str, answer: &Value) -> String {
     text
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 fn table(items: &[Value]) -> String {
     output::table(
         ["ID", "TIME", "TRIGGER", "REASON", "ATTEMPTS", "STATUS", "TYPE", "EVENT"],
         items.iter().map(|item| {
             [
-                text(&item["id"]),
-                text(&item["time"]),
-                text(&item["trigger"]),
-                text(&item["reason"]),
-                text(&item["attempts"]),
-                text(&item["status"]),
-                text(&item["event"]["type"]),
-                text(&item["event"]["id"]),
+                output::value(&item["id"]),
+                output::value(&item["time"]),
+                output::value(&item["trigger"]),
+                output::value(&item["reason"]),
+                output::value(&item["attempts"]),
+                output::value(&item["status"]),
+                output::value(&item["event"]["type"]),
+                output::value(&item["event"]["id"]),
             ]
         }),
     )
 }
 
-fn shown(item: &Value) -> String {
-    let set = |name: &str| item[name].as_str().map_or_else(|| text(&item[name]), str::to_owned);
+/// The event of a dead letter, whose data must keep its text.
+#[derive(Deserialize)]
+struct WithEvent<'a> {
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+}
+
+fn shown(item: &Value, event: Option<&RawValue>) -> String {
+    let set = |name: &str| item[name].as_str().map_or_else(|| output::value(&item[name]), str::to_owned);
     let facts = [
         ("Dead letter", set("id")),
         ("Time", set("time")),
@@ -237,11 +244,11 @@ fn shown(item: &Value) -> String {
             "Origin",
             format!(
                 "partition {}, offset {}",
-                text(&item["origin"]["partition"]),
-                text(&item["origin"]["offset"])
+                output::value(&item["origin"]["partition"]),
+                output::value(&item["origin"]["offset"])
             ),
         ),
-        ("Event", serde_json::to_string_pretty(&item["event"]).unwrap_or_default()),
+        ("Event", event.map(|event| output::indented(event.get())).unwrap_or_default()),
     ];
     output::facts(facts)
 }
@@ -289,7 +296,8 @@ mod tests {
                 .is_some_and(|row| row.starts_with("3-120  2026-05-01T12:00:00Z  default/paid")),
             "{listed}"
         );
-        let shown = shown(&item);
+        let event = serde_json::value::to_raw_value(&item["event"]).unwrap();
+        let shown = shown(&item, Some(&event));
         assert!(
             shown.contains("partition 3, offset 4711")
                 && shown.contains("order.paid")

@@ -1,7 +1,9 @@
 //! An event for people: one line of what it is, then what it carries.
 
 use pelton_event::Event;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
+
+use crate::output;
 
 /// Bytes of data that are shown; a terminal is no place for more.
 const DATA_BYTES_MAX: usize = 2_000;
@@ -33,10 +35,8 @@ pub(crate) fn pretty(event: &Event, note: &str) -> String {
 
 fn data_text(event: &Event, data: &[u8]) -> String {
     let is_json = event.data_content_type().is_none_or(|kind| kind.contains("json"));
-    let indented = is_json
-        .then(|| serde_json::from_slice::<Value>(data).ok())
-        .flatten()
-        .and_then(|value| serde_json::to_string_pretty(&value).ok());
+    let json = is_json.then(|| serde_json::from_slice::<&RawValue>(data).ok()).flatten();
+    let indented = json.map(|json| output::indented(json.get()));
     let text = match indented {
         Some(text) => text,
         None => match std::str::from_utf8(data) {
@@ -55,10 +55,11 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
-/// The event as structured JSON.
-pub(crate) fn structured(event: &Event) -> Map<String, Value> {
-    let document = pelton_event::json::encode(event);
-    serde_json::from_slice(&document).unwrap_or_default()
+/// The event as structured JSON on one line, its data as it is.
+pub(crate) fn structured(event: &Event) -> Box<RawValue> {
+    let document = String::from_utf8(pelton_event::json::encode(event)).unwrap_or_default();
+    // A line end in JSON is always between two values.
+    RawValue::from_string(document.replace(['\n', '\r'], " ")).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 #[cfg(test)]

@@ -20,7 +20,9 @@ use pelton_event::{Event, EventBuilder, Kind, SpecVersion};
 use pelton_runtime::config::{HumanDuration, TlsFiles};
 use pelton_runtime::drain::{StopSignals, drain};
 use pelton_runtime::listen::{ListenOptions, Listener};
+use serde::Serialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::show;
 use crate::arguments::Global;
@@ -111,6 +113,14 @@ pub(crate) async fn run(arguments: Arguments, global: &Global) -> Result<(), Fai
     Ok(())
 }
 
+/// What is printed of an event.
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    answered: &'a str,
+    event: Box<RawValue>,
+}
+
 /// Makes hyper close the connection without an answer.
 #[derive(Debug)]
 struct Reset;
@@ -193,11 +203,15 @@ impl Sink {
             other => other.to_string(),
         };
         for event in events {
-            let value = || json!({"path": path, "answered": answered, "event": show::structured(event)});
             let text = match self.format {
-                Format::Json => value().to_string(),
+                Format::Json => {
+                    let line = Line { path, answered: &answered, event: show::structured(event) };
+                    serde_json::to_string(&line).unwrap_or_default()
+                }
                 Format::Yaml => {
-                    format!("---\n{}", serde_saphyr::to_string(&value()).unwrap_or_default().trim_end())
+                    let value = json!({"path": path, "answered": answered});
+                    let yaml = output::yaml_with_event(value, Some(&show::structured(event)));
+                    yaml.map(|yaml| format!("---\n{yaml}")).unwrap_or_default()
                 }
                 Format::Table => {
                     format!("POST {path}  {}", show::pretty(event, &format!("→ {answered}")))

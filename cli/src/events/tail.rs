@@ -42,10 +42,15 @@ pub(crate) struct Arguments {
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
     partition: u32,
-    offset: u64,
+    /// Not of a partition whose reading failed.
+    offset: Option<u64>,
     #[serde(borrow)]
     event: Option<&'a RawValue>,
     reply_of: Option<String>,
+    /// Why the entry cannot be read.
+    undecodable: Option<String>,
+    /// Why nothing more comes from the partition.
+    error: Option<String>,
 }
 
 pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
@@ -101,12 +106,20 @@ fn shown(format: Format, line: &[u8]) -> Result<String, Failure> {
         Format::Json => Ok(String::from_utf8_lossy(line).into_owned()),
         Format::Yaml => {
             let value: Value = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;
-            let yaml = serde_saphyr::to_string(&value).map_err(|error| strange(error.to_string()))?;
-            Ok(format!("---\n{}", yaml.trim_end()))
+            let event =
+                serde_json::from_slice::<Line<'_>>(line).map_err(|error| strange(error.to_string()))?.event;
+            Ok(format!("---\n{}", output::yaml_with_event(value, event)?))
         }
         Format::Table => {
             let line: Line<'_> = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;
-            let mut note = format!("[{}/{}]", line.partition, line.offset);
+            let place = line.offset.map_or_else(String::new, |offset| format!("/{offset}"));
+            let mut note = format!("[{}{place}]", line.partition);
+            if let Some(error) = line.error {
+                return Ok(format!("{note} nothing more comes from this partition: {error}"));
+            }
+            if let Some(reason) = line.undecodable {
+                return Ok(format!("{note} cannot be decoded: {reason}"));
+            }
             if let Some(trigger) = line.reply_of {
                 note.push_str(&format!(" reply of {trigger}"));
             }
@@ -139,5 +152,19 @@ mod tests {
         assert_eq!(shown(Format::Json, LINE.as_bytes()).unwrap(), LINE);
         assert!(shown(Format::Yaml, LINE.as_bytes()).unwrap().contains("offset: 4711"));
         assert!(shown(Format::Table, b"<html>").is_err());
+        let odd = LINE.replace(r#"{"a":1}"#, r#"{"n":12345678901234567890123,"a":1.0}"#);
+        for format in [Format::Table, Format::Json, Format::Yaml] {
+            let shown = shown(format, odd.as_bytes()).unwrap();
+            assert!(shown.contains("12345678901234567890123") && shown.contains("1.0"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_event_says_why() {
+        let failed =
+            shown(Format::Table, br#"{"partition":3,"error":"it is gone","code":"PEL-1207"}"#).unwrap();
+        assert_eq!(failed, "[3] nothing more comes from this partition: it is gone");
+        let spoilt = shown(Format::Table, br#"{"partition":3,"offset":7,"undecodable":"bad sum"}"#).unwrap();
+        assert_eq!(spoilt, "[3/7] cannot be decoded: bad sum");
     }
 }

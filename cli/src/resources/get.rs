@@ -84,14 +84,6 @@ async fn list_problems(arguments: &Arguments, global: &Global) -> Result<(), Fai
     output::line(&lines.join("\n"))
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 fn ready(item: &Value, problems: &Problems) -> String {
     let ready = match item["ready"].as_bool() {
         Some(true) => "yes".to_owned(),
@@ -110,12 +102,12 @@ fn brokers(items: &[Value], problems: &Problems, now: u64) -> String {
         items.iter().map(|item| {
             let (spec, status) = (&item["spec"], &item["status"]);
             [
-                text(&item["namespace"]),
-                text(&item["name"]),
+                output::value(&item["namespace"]),
+                output::value(&item["name"]),
                 ready(item, problems),
-                text(&spec["path"]),
-                text(&spec["partitions"]),
-                text(&status["backlog"]),
+                output::value(&spec["path"]),
+                output::value(&spec["partitions"]),
+                output::value(&status["backlog"]),
                 oldest(item, now),
             ]
         }),
@@ -128,12 +120,12 @@ fn triggers(items: &[Value], problems: &Problems, now: u64) -> String {
         items.iter().map(|item| {
             let (spec, status) = (&item["spec"], &item["status"]);
             [
-                text(&item["namespace"]),
-                text(&item["name"]),
+                output::value(&item["namespace"]),
+                output::value(&item["name"]),
                 ready(item, problems),
-                text(&spec["broker"]),
-                text(&spec["subscriber"]),
-                text(&status["backlog"]),
+                output::value(&spec["broker"]),
+                output::value(&spec["subscriber"]),
+                output::value(&status["backlog"]),
                 oldest(item, now),
             ]
         }),

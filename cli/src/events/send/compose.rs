@@ -1,5 +1,6 @@
 //! The events to send: from flags, or from a file with what it leaves out filled in.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
@@ -7,7 +8,6 @@ use std::path::Path;
 use bytes::Bytes;
 use pelton_event::{Event, EventBuilder, EventError, Kind, SpecVersion, json};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::Arguments;
 use crate::failure::Failure;
@@ -60,14 +60,23 @@ impl Template {
 
     /// The event of one line: what it leaves out comes from the flags. An error goes on where the line's number ends.
     fn event_of_line(&self, line: &str) -> Result<Event, String> {
-        let mut object: Map<String, Value> =
+        let object: BTreeMap<String, &RawValue> =
             serde_json::from_str(line).map_err(|error| not_an_object(&error))?;
+        let id = random_id();
         let given = self.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in given.chain([("specversion", "1.0")]) {
-            object.entry(name).or_insert_with(|| value.into());
+        let given: BTreeMap<_, _> = [("specversion", "1.0"), ("id", &id)].into_iter().chain(given).collect();
+        let missing: BTreeMap<_, _> =
+            given.into_iter().filter(|(name, _)| !object.contains_key(*name)).collect();
+        if missing.is_empty() {
+            return json::decode(&Bytes::from(line.to_owned())).map_err(|error| format!(": {error}"));
         }
-        object.entry("id").or_insert_with(|| random_id().into());
-        let text = serde_json::to_vec(&object).map_err(|error| format!(": {error}"))?;
+        // What is there stays the text that it is: what is missing goes before it.
+        let mut text = serde_json::to_string(&missing).map_err(|error| format!(": {error}"))?;
+        text.pop();
+        if !object.is_empty() {
+            text.push(',');
+        }
+        text.push_str(line.trim_start().trim_start_matches('{'));
         json::decode(&Bytes::from(text)).map_err(|error| format!(": {error}"))
     }
 }
@@ -204,6 +213,12 @@ mod tests {
         let event = template().event_of_line(r#"{"type":"mine","data":[1]}"#).unwrap();
         assert_eq!((event.event_type(), event.source(), event.id().len()), ("mine", "/s", 32));
         assert_eq!(event.data().unwrap(), "[1]");
+        let odd = r#"{"n":12345678901234567890123, "b":1.0,"a":{},"a":2}"#;
+        let whole = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","#;
+        for line in [format!(r#" {{"data":{odd}}}"#), format!(r#"{whole}"data":{odd}}}"#)] {
+            assert_eq!(template().event_of_line(&line).unwrap().data().unwrap(), odd);
+        }
+        assert_eq!(template().event_of_line("{}").unwrap().data(), None);
         assert!(template().event_of_line("[]").is_err());
         assert!(template().event_of_line(r#"{"id":""}"#).is_err());
     }
