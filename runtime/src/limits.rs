@@ -46,5 +46,9 @@ pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Distinct values of one metric label; further ones share the value `other`.
 pub const LABEL_VALUES_MAX: usize = 1000;
-/// Bytes of one append to the event log, its progress included. The settings are checked against it here; the log enforces it.
+/// Partitions of a topic in the event log. Here and below: the settings are checked against it, the log enforces it.
+pub const LOG_PARTITIONS_MAX: u32 = 4096;
+/// Bytes of a segment of the event log.
+pub const LOG_SEGMENT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Bytes of one append to the event log, its progress included.
 pub const LOG_APPEND_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -63,8 +63,8 @@ fn could_not_start(what: String) -> Failure {
 }
 
 async fn serve(arguments: &Arguments, effective: &Effective) -> Result<(), Failure> {
-    for flag in arguments.settings.unserved() {
-        tracing::warn!(flag, "this version does not serve that listener; nothing listens there");
+    for (setting, origin) in effective.without_effect() {
+        tracing::warn!(setting, %origin, "this version does not serve that listener; the setting has no effect");
     }
     let mut signals = StopSignals::install()
         .map_err(|error| could_not_start(format!("signals cannot be received: {error}")))?;

@@ -45,13 +45,6 @@ impl SettingArguments {
         (rows, told.map_err(|errors| wrong(&errors)))
     }
 
-    /// Flags given for listeners that this version does not serve. They are taken, so that one command line fits every
-    /// version, and said to have no effect.
-    pub(super) fn unserved(&self) -> impl Iterator<Item = &'static str> {
-        let listeners = [("--gateway", &self.gateway), ("--event-bridge", &self.event_bridge)];
-        listeners.into_iter().filter(|(_, address)| address.is_some()).map(|(flag, _)| flag)
-    }
-
     fn flags(&self) -> Vec<Flag> {
         let flags = [
             ("data.dir", "--data", &self.data),
@@ -112,7 +105,7 @@ pub(super) fn defaults(config: &Config) -> Defaults {
 /// The ingress.
 pub(super) fn ingress(config: &Config) -> pelton_broker::Config {
     let ingress = &config.ingress;
-    let share = |percent: u8| ingress.in_flight.bytes() / 100 * u64::from(percent);
+    let share = |percent: u8| ingress.in_flight.percent(percent).bytes();
     pelton_broker::Config {
         body_bytes_max: ingress.body_limit.bytes(),
         batch_bytes_max: ingress.batch_limit.bytes(),
@@ -161,17 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_is_not_served_is_named() {
-        let arguments = SettingArguments {
-            config: None,
-            data: None,
-            ingress: None,
-            admin: None,
-            gateway: Some("127.0.0.1:18081".to_owned()),
-            event_bridge: None,
-        };
-        assert_eq!(arguments.unserved().collect::<Vec<_>>(), ["--gateway"]);
-        let effective = arguments.load().unwrap();
-        assert_eq!(effective.config.listen.gateway.to_string(), "127.0.0.1:18081");
+    fn the_settings_are_bounded_as_the_parts_are() {
+        use pelton_runtime::limits::{LOG_PARTITIONS_MAX, LOG_SEGMENT_BYTES_MAX};
+        assert_eq!(LOG_PARTITIONS_MAX, pelton_event_log::limits::PARTITIONS_MAX);
+        assert_eq!(LOG_PARTITIONS_MAX, pelton_resources::limits::PARTITIONS_MAX);
+        assert_eq!(LOG_SEGMENT_BYTES_MAX, pelton_event_log::limits::SEGMENT_BYTES_MAX);
     }
 }

@@ -136,6 +136,17 @@ impl Effective {
         self.origins.get(key).unwrap_or(&Origin::Default)
     }
 
+    /// The settings that were changed and have no effect in this version, and where: nothing listens there.
+    pub fn without_effect(&self) -> impl Iterator<Item = (&'static str, &Origin)> {
+        let (given, default) = (layers::to_table(&self.config), layers::to_table(&Config::default()));
+        let (given, default) = (layers::flatten(&given), layers::flatten(&default));
+        let changed: Vec<String> =
+            given.into_iter().filter(|leaf| !default.contains(leaf)).map(|(key, _)| key).collect();
+        let keys = sections::WITHOUT_EFFECT.into_iter();
+        keys.filter(move |key| changed.iter().any(|changed| changed == key))
+            .map(|key| (key, self.origin(key)))
+    }
+
     /// Every key with its value and origin, in the order of the sections.
     #[must_use]
     pub fn show(&self) -> Vec<Row> {

@@ -64,13 +64,29 @@ impl Default for Listen {
 }
 
 impl Listen {
+    /// The listeners that this version serves, by name. The others open nothing, so that no rule concerns them.
+    #[must_use]
+    pub const fn served(&self) -> [(&'static str, SocketAddr); 2] {
+        [("ingress", self.ingress), ("admin", self.admin)]
+    }
+
     /// True while no listener can be reached from another machine. Loopback targets and an admin API without a token
     /// are allowed only then.
     #[must_use]
     pub fn is_loopback_only(&self) -> bool {
-        [self.ingress, self.gateway, self.event_bridge, self.admin].iter().all(|addr| addr.ip().is_loopback())
+        self.served().iter().all(|(_, address)| address.ip().is_loopback())
     }
 }
+
+/// Settings of listeners that this version does not serve. They are taken, so that one file fits every version.
+pub(super) const WITHOUT_EFFECT: [&str; 6] = [
+    "listen.gateway",
+    "listen.event-bridge",
+    "tls.gateway.certificate",
+    "tls.gateway.key",
+    "tls.event-bridge.certificate",
+    "tls.event-bridge.key",
+];
 
 /// `[tls]`: certificates of the listeners; a listener without one speaks plain HTTP.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -201,6 +201,8 @@ fn values_must_go_together() {
         ("log.segment-size", "1MiB", "log.segment-size"),
         // A quarter of a segment must take a full batch and what a dead letter adds to it.
         ("log.segment-size", "19MiB", "log.segment-size"),
+        ("log.segment-size", "3GiB", "log.segment-size"),
+        ("log.default-partitions", "4097", "log.default-partitions"),
         ("ingress.batch-limit", "15361KiB", "log.segment-size"),
         ("log.retention-size", "64MiB", "log.retention-size"),
         ("log.queue-size", "1MiB", "log.queue-size"),
@@ -224,10 +226,33 @@ fn values_must_go_together() {
     load(None, [], [segments.clone(), flag("ingress.batch-limit", "31MiB")]).unwrap();
     let found = load(None, [], [segments, flag("ingress.batch-limit", "32MiB")]).unwrap_err().to_string();
     assert!(found.contains("`ingress.batch-limit`") && found.contains("at most 31MiB"), "{found}");
+    load(None, [], [flag("log.segment-size", "2GiB"), flag("log.default-partitions", "4096")]).unwrap();
+    load(None, [], [flag("ingress.in-flight", "8MiB")]).expect("half of it is a full batch");
     let flags = [flag("listen.ingress", "127.0.0.1:0"), flag("listen.admin", "127.0.0.1:0")];
     load(None, [], flags).unwrap();
     let flags = [flag("listen.ingress", "0.0.0.0:8080"), flag("admin.token", "hunter2")];
     assert!(!load(None, [], flags).unwrap().config.listen.is_loopback_only());
+}
+
+#[test]
+fn listeners_that_are_not_served_break_no_rule_and_are_told() {
+    let text = "[listen]\ngateway = \"0.0.0.0:8080\"\n[tls.event-bridge]\nkey = \"key.pem\"\n";
+    let text = text.to_owned() + "[tls.gateway]\nkey = \"\"\n";
+    let file = file(&text);
+    let flags = [flag("listen.event-bridge", "127.0.0.1:8080")];
+    let effective = load(Some(file.path()), [], flags).unwrap();
+    assert!(effective.config.listen.is_loopback_only());
+    let told: Vec<_> = effective.without_effect().map(|(key, origin)| (key, origin.to_string())).collect();
+    let place = |line: usize| format!("{}:{line}", file.path().display());
+    assert_eq!(
+        told,
+        [
+            ("listen.gateway", place(2)),
+            ("listen.event-bridge", "flag --flag".to_owned()),
+            ("tls.event-bridge.key", place(4)),
+        ]
+    );
+    assert_eq!(load(None, [], []).unwrap().without_effect().count(), 0);
 }
 
 #[test]

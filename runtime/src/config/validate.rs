@@ -1,7 +1,7 @@
 //! Bounds of single settings and rules between them.
 
-use super::{ByteSize, Config, HumanDuration, TlsFiles};
-use crate::limits::LOG_APPEND_BYTES_MAX;
+use super::{ByteSize, Config, HumanDuration};
+use crate::limits::{LOG_APPEND_BYTES_MAX, LOG_PARTITIONS_MAX, LOG_SEGMENT_BYTES_MAX};
 use crate::telemetry;
 
 /// Bytes that a record may take beside the bodies it was accepted with: attributes, and what was noted on the way.
@@ -29,7 +29,7 @@ impl Found {
 
     fn counts(&mut self, config: &Config) {
         for (key, value, max) in [
-            ("log.default-partitions", config.log.default_partitions, 10_000),
+            ("log.default-partitions", config.log.default_partitions, LOG_PARTITIONS_MAX),
             ("ingress.batch-events", config.ingress.batch_events, 100_000),
             ("ingress.max-connections", config.ingress.max_connections, 1_000_000),
             ("ingress.client-share", config.ingress.client_share.into(), 100),
@@ -84,6 +84,15 @@ impl Found {
             let problem = format!("it is {value}; it must be at least ingress.batch-limit ({batch})");
             self.unless(value >= batch, key, problem);
         }
+        self.unless(
+            log.segment_size.bytes() <= LOG_SEGMENT_BYTES_MAX,
+            "log.segment-size",
+            format!(
+                "it is {}; it must be at most {}",
+                log.segment_size,
+                ByteSize::from_bytes(LOG_SEGMENT_BYTES_MAX)
+            ),
+        );
         self.appends(log.segment_size, batch);
         self.unless(
             log.retention_size.bytes() / 2 >= log.segment_size.bytes(),
@@ -96,9 +105,8 @@ impl Found {
         for (key, share) in
             [("ingress.client-share", ingress.client_share), ("ingress.broker-share", ingress.broker_share)]
         {
-            let bytes = ingress.in_flight.bytes() / 100 * u64::from(share);
             self.unless(
-                share == 0 || bytes >= batch.bytes(),
+                share == 0 || ingress.in_flight.percent(share) >= batch,
                 key,
                 format!("{share} % of ingress.in-flight ({}) is less than ingress.batch-limit ({batch}), so no full batch could ever come in", ingress.in_flight),
             );
@@ -129,24 +137,18 @@ impl Found {
     }
 
     fn listeners(&mut self, config: &Config) {
-        let (listen, tls) = (&config.listen, &config.tls);
-        let listeners = [
-            ("ingress", listen.ingress, &tls.ingress),
-            ("gateway", listen.gateway, &tls.gateway),
-            ("event-bridge", listen.event_bridge, &tls.event_bridge),
-            ("admin", listen.admin, &tls.admin),
-        ];
-        for (index, (name, address, files)) in listeners.into_iter().enumerate() {
+        let listeners = config.listen.served();
+        for (index, (name, address)) in listeners.into_iter().enumerate() {
             // Port 0 asks the system for a free port, each time another.
-            let same = |(_, other, _): &&(&str, std::net::SocketAddr, &TlsFiles)| {
-                *other == address && address.port() != 0
-            };
-            if let Some((other, ..)) = listeners[..index].iter().find(same) {
+            let same = |(_, other): &&(&str, std::net::SocketAddr)| *other == address && address.port() != 0;
+            if let Some((other, _)) = listeners[..index].iter().find(same) {
                 let problem = format!(
                     "it is {address}, the address of listen.{other} too; each listener needs its own"
                 );
                 self.unless(false, &format!("listen.{name}"), problem);
             }
+        }
+        for (name, files) in [("ingress", &config.tls.ingress), ("admin", &config.tls.admin)] {
             let missing = match (&files.certificate, &files.key) {
                 (Some(_), None) => Some("key"),
                 (None, Some(_)) => Some("certificate"),
@@ -161,8 +163,8 @@ impl Found {
             }
         }
         // The admin API goes without a token only while no other machine can reach anything here.
-        let open = listeners.iter().find(|(_, address, _)| !address.ip().is_loopback());
-        if let (Some((name, address, _)), None) = (open, config.admin.token.reveal()) {
+        let open = listeners.iter().find(|(_, address)| !address.ip().is_loopback());
+        if let (Some((name, address)), None) = (open, config.admin.token.reveal()) {
             let problem = format!(
                 "it is {address}, which is not loopback: set a token (PELTON__ADMIN__TOKEN), or bind every listener to loopback"
             );

@@ -109,12 +109,6 @@ impl ByteSize {
         Self(bytes)
     }
 
-    /// `n` times 1024 bytes.
-    #[must_use]
-    pub const fn from_kib(n: u64) -> Self {
-        Self(n << 10)
-    }
-
     /// `n` times 1024² bytes.
     #[must_use]
     pub const fn from_mib(n: u64) -> Self {
@@ -125,6 +119,13 @@ impl ByteSize {
     #[must_use]
     pub const fn from_gib(n: u64) -> Self {
         Self(n << 30)
+    }
+
+    /// `percent` hundredths of it, rounded down. Multiplied first: half of 8 MiB is 4 MiB and not a little less.
+    #[must_use]
+    pub fn percent(self, percent: u8) -> Self {
+        let bytes = u128::from(self.0) * u128::from(percent) / 100;
+        Self(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
     /// In bytes.
