@@ -19,8 +19,16 @@ pub(super) struct ServerTls {
     certificate: PathBuf,
     key: PathBuf,
     config: ArcSwap<ServerConfig>,
+    seen: Mutex<Seen>,
+}
+
+/// What the last look at the files showed.
+#[derive(Default)]
+struct Seen {
     /// When the files that are in force were written.
-    written: Mutex<[Option<SystemTime>; 2]>,
+    written: [Option<SystemTime>; 2],
+    /// What is wrong with those that are there now. It is tried again at each look and told once.
+    told: Option<ListenError>,
 }
 
 impl ServerTls {
@@ -34,25 +42,36 @@ impl ServerTls {
                 return Err(ListenError::Tls { name, file: file.clone(), problem });
             }
         };
-        let written = Mutex::new([modified(&certificate), modified(&key)]);
+        let written = [modified(&certificate), modified(&key)];
         let config = ArcSwap::from_pointee(server_config(name, &certificate, &key)?);
-        Ok(Some(Self { name, certificate, key, config, written }))
+        Ok(Some(Self { name, certificate, key, config, seen: Mutex::new(Seen { written, told: None }) }))
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.config.load_full())
     }
 
-    /// Takes the new files if they have changed; true if it did. After an error the old ones stay in force.
+    /// Takes the new files if they have changed; true if it did. After an error the old ones stay in force, and the same
+    /// error does not come twice in a row.
     pub(super) fn reload_if_changed(&self) -> Result<bool, ListenError> {
         let now = [modified(&self.certificate), modified(&self.key)];
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written == now {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.written == now {
+            seen.told = None;
             return Ok(false);
         }
-        self.config.store(Arc::new(server_config(self.name, &self.certificate, &self.key)?));
-        *written = now;
-        Ok(true)
+        match server_config(self.name, &self.certificate, &self.key) {
+            Ok(config) => {
+                self.config.store(Arc::new(config));
+                *seen = Seen { written: now, told: None };
+                Ok(true)
+            }
+            Err(error) if seen.told.as_ref() == Some(&error) => Ok(false),
+            Err(error) => {
+                seen.told = Some(error.clone());
+                Err(error)
+            }
+        }
     }
 }
 
@@ -84,4 +103,36 @@ fn server_config(name: &'static str, certificate: &Path, key: &Path) -> Result<S
         .map_err(|error| failed(key, error.to_string()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_changed_files_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (dir.path().join("certificate.pem"), dir.path().join("key.pem"));
+        let mut age = 0;
+        let mut write = |text: &str| {
+            std::fs::write(&certificate, text).unwrap();
+            age += 10;
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(age);
+            std::fs::File::options().append(true).open(&certificate).unwrap().set_modified(time).unwrap();
+        };
+        write(&pair.cert.pem());
+        std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        let files = TlsFiles { certificate: Some(certificate.clone()), key: Some(key) };
+        let tls = ServerTls::load("ingress", &files).unwrap().unwrap();
+        write("nonsense");
+        assert!(tls.reload_if_changed().is_err());
+        assert_eq!(tls.reload_if_changed(), Ok(false), "told already");
+        write(&pair.cert.pem());
+        assert_eq!(tls.reload_if_changed(), Ok(true));
+        write("nonsense");
+        assert!(tls.reload_if_changed().is_err(), "it is broken anew");
+    }
 }
