@@ -79,8 +79,6 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
     // Before the log: a port that is taken leaves no data directory behind.
     let listeners = bind(config)?;
     let log = open_log(config, &clock, &metrics).await?;
-    let (listening_ingress, listening_admin) =
-        (listeners.ingress.local_address(), listeners.admin.local_address());
 
     let folder = store.handle();
     let topics = TopicsConfig::new(config.data.dir.clone());
@@ -99,34 +97,26 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
     let dispatcher_handle = Arc::new(dispatcher_handle);
     let first = snapshots.borrow().triggers.keys().cloned().collect::<Vec<_>>();
     let (serving, is_serving) = watch::channel(false);
-    let admin = router(
-        AdminConfig {
-            address: listening_admin,
-            token: config.admin.token.clone(),
-            version: env!("CARGO_PKG_VERSION"),
-            listeners: vec![("ingress", listening_ingress), ("admin", listening_admin)],
-        },
-        AdminParts {
-            snapshots,
-            writer: Arc::new(RegisteredWriter {
-                writer: Arc::new(folder.writer(in_force)),
-                dispatcher: dispatcher_handle.clone(),
-            }),
-            statuses: vec![Arc::new(ingress_handle.clone()), dispatcher_handle.clone(), Arc::new(folder)],
-            log: log.clone(),
-            clock,
-            ready: ready::check(log.clone(), ingress_handle.clone(), is_serving),
-            metrics,
-            drain: drain.clone(),
-        },
-    );
+    let admin = AdminParts {
+        snapshots,
+        writer: Arc::new(RegisteredWriter {
+            writer: Arc::new(folder.writer(in_force)),
+            dispatcher: dispatcher_handle.clone(),
+        }),
+        statuses: vec![Arc::new(ingress_handle.clone()), dispatcher_handle.clone(), Arc::new(folder)],
+        log: log.clone(),
+        clock,
+        ready: ready::check(log.clone(), ingress_handle.clone(), is_serving),
+        metrics,
+        drain: drain.clone(),
+    };
+    let admin = TowerToHyperService::new(router(admin_config(config, &listeners), admin));
 
     let mut running = Running { log, tasks: JoinSet::new() };
     running.part("the folder of resources", store.run(drain.clone()));
     running.part("the topics", topics.run(drain.clone()));
     running.part("the ingress", ingress.run(drain.clone()));
     running.part("the dispatcher", dispatcher.run(drain.clone()));
-    let admin = TowerToHyperService::new(admin);
     running.part("the admin listener", listeners.admin.serve(admin, drain.clone()));
     running.part("the ingress listener", async move {
         // Clients that connect meanwhile wait; so no event comes in before the triggers of the start are in force.
@@ -141,6 +131,16 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
         listeners.ingress.serve_each(connection, drain).await;
     });
     Ok(running)
+}
+
+fn admin_config(config: &Config, listeners: &Listeners) -> AdminConfig {
+    let (ingress, admin) = (listeners.ingress.local_address(), listeners.admin.local_address());
+    AdminConfig {
+        address: admin,
+        token: config.admin.token.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        listeners: vec![("ingress", ingress), ("admin", admin)],
+    }
 }
 
 async fn open_log(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Arc<dyn EventLog>, Failure> {
@@ -160,15 +160,16 @@ async fn open_log(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<A
 }
 
 fn bind(config: &Config) -> Result<Listeners, Failure> {
-    let bind = |name: &'static str, address: SocketAddr, tls: &TlsFiles| {
-        let listener = Listener::bind(name, address, tls, ListenOptions::from(&config.ingress))
+    let bind = |name: &'static str, address: SocketAddr, tls: &TlsFiles, options| {
+        let listener = Listener::bind(name, address, tls, options)
             .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
         tracing::info!(listener = name, address = %listener.local_address(), tls = listener.is_tls(), "listening");
         Ok::<_, Failure>(listener)
     };
     Ok(Listeners {
-        ingress: bind("ingress", config.listen.ingress, &config.tls.ingress)?,
-        admin: bind("admin", config.listen.admin, &config.tls.admin)?,
+        ingress: bind("ingress", config.listen.ingress, &config.tls.ingress, (&config.ingress).into())?,
+        // Limits of its own: an ingress that is kept small must not make probes and operators wait.
+        admin: bind("admin", config.listen.admin, &config.tls.admin, ListenOptions::default())?,
     })
 }
 
