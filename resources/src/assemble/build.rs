@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cycles::{Roads, describe};
 use super::resolve::resolve;
@@ -102,6 +103,8 @@ impl<'a> Builder<'a> {
                 format!("there is no ConfigMap {} among the resources; defaults hold", reference.name);
             self.problems.push(problem(Severity::Warning, "PEL-1313", document, line, field, message));
         }
+        let delivery = self.world.over_defaults(spec.delivery.clone(), document.name.namespace());
+        self.warn_of_backoff(document, &spec.delivery, &delivery);
         let retention = &self.defaults.retention;
         Broker {
             name: document.name.clone(),
@@ -119,6 +122,9 @@ impl<'a> Builder<'a> {
 
     fn trigger(&mut self, document: &Document, spec: &TriggerSpec) -> Trigger {
         let delivery = self.world.delivery(spec);
+        if let Some(own) = &spec.delivery {
+            self.warn_of_backoff(document, own, &delivery);
+        }
         let mut readiness = Readiness::Ready;
         if let Err(message) = self.world.find_broker(&spec.broker, "correct spec.broker") {
             let at = Place { document, line: spec.broker_line, field: "spec.broker" };
@@ -155,6 +161,33 @@ impl<'a> Builder<'a> {
             paused: settings.paused,
             readiness,
         }
+    }
+
+    /// A delay above the maximum is cut to it, by every wait; told where the document itself sets one of the two.
+    fn warn_of_backoff(&mut self, document: &Document, own: &DeliverySpec, effective: &DeliverySpec) {
+        let DeliveryPolicy { backoff_delay: delay, backoff_max: max, .. } =
+            policy(effective, None, &self.defaults.delivery);
+        if delay <= max {
+            return;
+        }
+        let (line, field, message) = match (own.backoff_delay, own.backoff_max) {
+            (Some(delay), _) => {
+                let message = format!(
+                    "is longer than backoffMax ({}), which no wait exceeds; raise that too",
+                    shown(max)
+                );
+                (delay.line, "spec.delivery.backoffDelay", message)
+            }
+            (None, Some(max)) => {
+                let message = format!(
+                    "is shorter than backoffDelay ({}): every wait is cut to it; lower that too",
+                    shown(delay)
+                );
+                (max.line, "spec.delivery.backoffMax", message)
+            }
+            (None, None) => return,
+        };
+        self.problems.push(problem(Severity::Warning, "PEL-1318", document, line, field, message));
     }
 
     /// Lets a trigger wait; the first reason is the one it shows.
@@ -213,6 +246,12 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// ISO 8601, as the field is written.
+fn shown(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{duration:?}"), |duration| duration.to_string())
+}
+
 fn policy(
     spec: &DeliverySpec,
     dead_letter_sink: Option<Destination>,
@@ -221,8 +260,8 @@ fn policy(
     DeliveryPolicy {
         retry: spec.retry.unwrap_or(defaults.retry),
         backoff_policy: spec.backoff_policy.unwrap_or(defaults.backoff_policy),
-        backoff_delay: spec.backoff_delay.unwrap_or(defaults.backoff_delay),
-        backoff_max: spec.backoff_max.unwrap_or(defaults.backoff_max),
+        backoff_delay: spec.backoff_delay.map_or(defaults.backoff_delay, |delay| delay.value),
+        backoff_max: spec.backoff_max.map_or(defaults.backoff_max, |max| max.value),
         retry_after_max: spec.retry_after_max.unwrap_or(defaults.retry_after_max),
         timeout: spec.timeout.unwrap_or(defaults.timeout),
         format: spec.format.unwrap_or(defaults.format),

@@ -414,3 +414,31 @@ fn a_sink_of_the_broker_that_does_not_resolve_is_told_at_the_broker() {
     );
     assert_eq!(snapshot.problems[0].resource, Some((Kind::Trigger, name("t"))));
 }
+
+#[test]
+fn a_delay_above_its_maximum_is_a_warning_where_it_is_set() {
+    let delivery = |fields: &str| format!("{TO_SINK}\n  delivery: {{{fields}}}");
+    let both = |broker_fields: &str, trigger_fields: &str| {
+        let own = broker("b", &format!("spec:\n  delivery: {{{broker_fields}}}"));
+        told(&one(&(own + &trigger("t", "b", &delivery(trigger_fields)))))
+    };
+    assert_eq!(
+        both("", "backoffDelay: PT1H"),
+        [
+            "PEL-1318 f.yaml:14: spec.delivery.backoffDelay: is longer than backoffMax (PT10M), which no wait exceeds; raise \
+             that too"
+        ]
+    );
+    assert_eq!(
+        both("backoffDelay: PT5M", "backoffMax: PT1M"),
+        [
+            "PEL-1318 f.yaml:14: spec.delivery.backoffMax: is shorter than backoffDelay (PT5M): every wait is cut to it; lower \
+             that too"
+        ]
+    );
+    // A trigger that sets neither has nothing to correct.
+    let of_broker = both("backoffDelay: PT1H", "retry: 1");
+    assert!(of_broker.len() == 1 && of_broker[0].starts_with("PEL-1318 f.yaml:5: "), "{of_broker:?}");
+    assert_eq!(both("backoffDelay: PT1H, backoffMax: PT2H", "retry: 1"), [""; 0]);
+    assert_eq!(both("", "backoffDelay: PT1H, backoffMax: PT1H"), [""; 0]);
+}

@@ -126,11 +126,15 @@ impl<'a> World<'a> {
         let broker =
             self.brokers.get(&trigger.broker).map(|broker| broker.delivery.clone()).unwrap_or_default();
         let own = trigger.delivery.as_deref().cloned().unwrap_or_default();
-        let mut delivery = own.over(broker);
+        let delivery = self.over_defaults(own.over(broker), trigger.broker.namespace());
         let default_sink = self.default_sink(&trigger.broker).cloned();
-        for level in self.default_levels(trigger.broker.namespace()) {
-            delivery = delivery.over(DeliverySpec { dead_letter_sink: None, ..level.delivery.clone() });
-        }
         DeliverySpec { dead_letter_sink: delivery.dead_letter_sink.or(default_sink), ..delivery }
+    }
+
+    /// Delivery fields over those of `config-br-defaults`, but for the dead letter sink.
+    pub(super) fn over_defaults(&self, own: DeliverySpec, namespace: &str) -> DeliverySpec {
+        self.default_levels(namespace).fold(own, |delivery, level| {
+            delivery.over(DeliverySpec { dead_letter_sink: None, ..level.delivery.clone() })
+        })
     }
 }

@@ -9,13 +9,20 @@ use crate::delivery::{BackoffPolicy, DeliveryFormat};
 use crate::name::{Kind, NamespacedName};
 use crate::url;
 
+/// A value and the line on which it is set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Placed<T> {
+    pub(crate) value: T,
+    pub(crate) line: u64,
+}
+
 /// The delivery fields that a document sets.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct DeliverySpec {
     pub(crate) retry: Option<u32>,
     pub(crate) backoff_policy: Option<BackoffPolicy>,
-    pub(crate) backoff_delay: Option<Duration>,
-    pub(crate) backoff_max: Option<Duration>,
+    pub(crate) backoff_delay: Option<Placed<Duration>>,
+    pub(crate) backoff_max: Option<Placed<Duration>>,
     pub(crate) retry_after_max: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) format: Option<DeliveryFormat>,
@@ -33,8 +40,8 @@ impl DeliverySpec {
                 .and_then(|field| field.parsed(report, backoff_policy)),
             backoff_delay: fields
                 .take("backoffDelay")
-                .and_then(|field| field.parsed(report, scalar::duration)),
-            backoff_max: fields.take("backoffMax").and_then(|field| field.parsed(report, positive)),
+                .and_then(|field| placed(&field, report, scalar::duration)),
+            backoff_max: fields.take("backoffMax").and_then(|field| placed(&field, report, positive)),
             retry_after_max: fields
                 .take("retryAfterMax")
                 .and_then(|field| field.parsed(report, scalar::duration)),
@@ -164,6 +171,14 @@ pub(crate) fn named(fields: &mut Fields<'_>, namespace: &str, report: &mut Repor
         Some(field) => field.parsed(report, check(scalar::namespace)),
     };
     Some(NamespacedName::new(&namespace?, &name?))
+}
+
+fn placed<T>(
+    field: &Field<'_>,
+    report: &mut Report,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Option<Placed<T>> {
+    field.parsed(report, read).map(|value| Placed { value, line: field.line })
 }
 
 fn positive(text: &str) -> Result<Duration, String> {
