@@ -1,6 +1,7 @@
 //! Reading the folder: which files, in which order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,7 @@ pub(super) fn scan(dir: &Path, data_dir: &Path, before: &Files) -> Scan {
         data_dir: data_dir.canonicalize().ok(),
         before,
         seen: BTreeSet::new(),
+        is_full: false,
         scan: Scan::default(),
     };
     scanner.folder(dir, "", 0);
@@ -91,6 +93,8 @@ struct Scanner<'a> {
     before: &'a Files,
     /// Real paths of folders, so that links cannot lead in circles.
     seen: BTreeSet<PathBuf>,
+    /// More files than are read were found.
+    is_full: bool,
     scan: Scan,
 }
 
@@ -103,12 +107,19 @@ impl Scanner<'_> {
             Err(error) => return self.failed(path, name, &error),
         };
         let is_data = self.data_dir.as_ref() == Some(&real) || is_data_dir(&real);
-        if is_data || depth > limits::FOLDER_DEPTH_MAX || !self.seen.insert(real) {
+        if is_data || !self.seen.insert(real) {
             return;
         }
+        if depth > limits::FOLDER_DEPTH_MAX {
+            let max = limits::FOLDER_DEPTH_MAX;
+            return self
+                .refused(name, &format!("lies more than {max} folders deep and is not read; move it up"));
+        }
         self.scan.folders.insert(path.to_owned());
-        let mut paths: Vec<PathBuf> =
-            entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+        let mut paths: Vec<PathBuf> = match entries.map(|entry| Ok(entry?.path())).collect() {
+            Ok(paths) => paths,
+            Err(error) => return self.failed(path, name, &error),
+        };
         paths.sort();
         for path in paths {
             self.entry(&path, name, depth);
@@ -116,38 +127,51 @@ impl Scanner<'_> {
     }
 
     fn entry(&mut self, path: &Path, folder: &str, depth: usize) {
-        let Some(file_name) = path.file_name().and_then(|name| name.to_str()) else { return };
+        let Some(file_name) = path.file_name().map(OsStr::to_string_lossy) else { return };
         if file_name.starts_with('.') {
             return;
         }
-        let name = if folder.is_empty() { file_name.to_owned() } else { format!("{folder}/{file_name}") };
-        let Ok(metadata) = fs::metadata(path) else { return };
-        if metadata.is_dir() {
-            return self.folder(path, &name, depth + 1);
-        }
-        let extension = path.extension().and_then(|extension| extension.to_str());
+        let name = if folder.is_empty() { file_name.into_owned() } else { format!("{folder}/{file_name}") };
+        let extension = path.extension().and_then(OsStr::to_str);
         let is_document = matches!(extension, Some("yaml" | "yml" | "json"));
-        if metadata.is_file() && is_document && name != OVERRIDES_FILE {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            // It went between listing and looking.
+            Err(_)
+                if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) =>
+            {
+                return;
+            }
+            // It may be a folder: nothing else is known of it, and what was in it stays.
+            Err(error) if is_document || extension.is_none() => return self.failed(path, &name, &error),
+            Err(_) => return,
+        };
+        let is_read = metadata.is_dir() || (metadata.is_file() && is_document && name != OVERRIDES_FILE);
+        if is_read && path.file_name().is_some_and(|name| name.to_str().is_none()) {
+            // Two such names may look the same, and names tell files apart.
+            self.refused(&name, "has a name that is not UTF-8 and is not read; rename it");
+        } else if is_read && metadata.is_dir() {
+            self.folder(path, &name, depth + 1);
+        } else if is_read {
             self.file(path, name, metadata.len());
         }
     }
 
     fn file(&mut self, path: &Path, name: String, length: u64) {
         if self.scan.files.len() >= limits::FILES_MAX {
-            if self.scan.files.len() == limits::FILES_MAX {
-                let message = format!(
-                    "the folder holds more than {} files; this and later ones are not read",
-                    limits::FILES_MAX
-                );
-                self.scan.failures.push(Arc::new(Source::unreadable(&name, &message)));
+            // One word for all of them.
+            if !std::mem::replace(&mut self.is_full, true) {
+                let max = limits::FILES_MAX;
+                let message =
+                    format!("the folder holds more than {max} files; this and later ones are not read");
+                self.refused(&name, &message);
             }
             return;
         }
         if length > pelton_resources::limits::FILE_BYTES_MAX as u64 {
             let message =
                 format!("is larger than {} bytes; split it", pelton_resources::limits::FILE_BYTES_MAX);
-            self.scan.failures.push(Arc::new(Source::unreadable(&name, &message)));
-            return;
+            return self.refused(&name, &message);
         }
         match fs::read_to_string(path) {
             Ok(text) => {
@@ -160,22 +184,28 @@ impl Scanner<'_> {
             // It went between listing and reading.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.scan.failures.push(Arc::new(Source::unreadable(&name, "is not UTF-8 text")));
+                self.refused(&name, "is not UTF-8 text");
             }
             Err(error) => {
-                let message = format!("cannot be read: {error}");
-                self.scan.failures.push(Arc::new(Source::unreadable(&name, &message)));
+                self.refused(&name, &format!("cannot be read: {error}"));
             }
         }
+    }
+
+    /// Something that is not read: what it held before stays.
+    fn refused(&mut self, name: &str, message: &str) {
+        self.scan.failures.push(Arc::new(Source::unreadable(name, message)));
     }
 
     /// A folder that cannot be read: what was in it stays.
     fn failed(&mut self, path: &Path, name: &str, error: &io::Error) {
         let shown = if name.is_empty() { path.display().to_string() } else { name.to_owned() };
         let message = format!("cannot be read: {error}; what was in it stays in force");
-        self.scan.failures.push(Arc::new(Source::unreadable(&shown, &message)));
-        let within =
-            |file: &str| name.is_empty() || file.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        self.refused(&shown, &message);
+        let within = |file: &str| {
+            name.is_empty()
+                || file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         let kept = self.before.iter().filter(|(file, _)| within(file));
         self.scan.files.extend(kept.map(|(file, content)| (file.clone(), content.clone())));
     }

@@ -134,6 +134,37 @@ fn problems_name_the_file_within_the_folder() {
 }
 
 #[test]
+fn what_is_left_out_is_said() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let site = Site::new();
+    let deep = "d/".repeat(crate::limits::FOLDER_DEPTH_MAX + 1);
+    site.write(&format!("{deep}t.yaml"), &trigger("deep", 1));
+    fs::write(site.dir().join(OsStr::from_bytes(b"caf\xe9.yaml")), trigger("latin", 1)).unwrap();
+    fs::write(site.dir().join(OsStr::from_bytes(b"caf\xe9.txt")), "no document").unwrap();
+    std::os::unix::fs::symlink("nowhere", site.dir().join("dangling.yaml")).unwrap();
+    std::os::unix::fs::symlink("nowhere", site.dir().join("dangling.txt")).unwrap();
+    let (_, handle, _) = site.open();
+    let snapshot = now(&handle);
+    assert_eq!(snapshot.triggers.len(), 0);
+    let told: Vec<_> = snapshot.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("caf\u{fffd}.yaml: has a name that is not UTF-8"), "{told:?}");
+    assert!(told[1].starts_with("d/d/") && told[1].contains("more than 32 folders deep"), "{told:?}");
+    assert!(told[2].starts_with("dangling.yaml: cannot be read"), "{told:?}");
+}
+
+#[test]
+fn more_files_than_are_read_are_one_problem() {
+    let site = Site::new();
+    for number in 0..crate::limits::FILES_MAX + 5 {
+        fs::write(site.dir().join(format!("{number}.yaml")), "").unwrap();
+    }
+    let (_, handle, _) = site.open();
+    assert_eq!(now(&handle).problems.len(), 1);
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_said_at_the_start() {
     let site = Site { folder: TempDir::new().unwrap() };
     let dir = site.dir().join("none");
