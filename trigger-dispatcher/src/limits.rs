@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const WINDOW: usize = 1_024;
 /// Events of an ordered lane that are open at a time.
 pub const WINDOW_ORDERED: usize = 64;
+/// Events that a lane whose subscriber is broken has open, beside those that were tried: the next probes.
+pub const WINDOW_PROBED: usize = 16;
 /// Sweeps (catch-up readers) per partition.
 pub const SWEEPS_MAX: usize = 4;
 /// Deliveries of a lane at a time.
@@ -32,6 +34,9 @@ pub const SAVE_RETRY_MAX: Duration = Duration::from_secs(5);
 pub const REPLY_REFUSALS_MAX: u32 = 6;
 /// Bytes of records and rows in one save, about; at least one of each goes.
 pub const SAVE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of records of a partition (replies, retries, dead letters) that wait until the log takes them; beyond, lanes that
+/// have such start nothing more.
+pub const RECORDS_WAITING_BYTES: usize = 8 * 1024 * 1024;
 /// How long progress of a deleted trigger is kept.
 pub const DELETED_TRIGGER_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A lane that holds nothing is let go after this time.

@@ -39,28 +39,49 @@ impl BodyBudget {
     }
 
     /// Charges `bytes` if they fit.
-    fn charge(&self, bytes: usize) -> bool {
+    fn charge(&self, bytes: usize) -> Option<Charge> {
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.0.limit);
-        self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+        self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        Some(Charge { bytes, budget: self.clone() })
+    }
+
+    /// Charges `bytes` even beyond the limit.
+    pub(crate) fn charge_anyway(&self, bytes: usize) -> Charge {
+        self.0.used.fetch_add(bytes, Ordering::Relaxed);
+        Charge { bytes, budget: self.clone() }
+    }
+
+    /// Whether nothing is left of it.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.used() >= self.0.limit
+    }
+
+    /// Whether more is in use than it has.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.used() > self.0.limit
     }
 
     /// The body of `record`, charged; `None` if the budget is spent.
     pub(crate) fn take(&self, record: &Record) -> Option<Body> {
-        let bytes = cost(record);
-        self.charge(bytes).then(|| self.body(record, bytes))
+        self.charge(cost(record)).map(|charge| Body::new(record, charge))
     }
 
-    /// The body of `record`, charged even beyond the limit: for what is about to be sent, whose number is bounded.
+    /// The body of `record`, charged even beyond the limit: for the one that each lane may have on its way in any case.
     pub(crate) fn take_anyway(&self, record: &Record) -> Body {
-        let bytes = cost(record);
-        self.0.used.fetch_add(bytes, Ordering::Relaxed);
-        self.body(record, bytes)
+        Body::new(record, self.charge_anyway(cost(record)))
     }
+}
 
-    fn body(&self, record: &Record, bytes: usize) -> Body {
-        // A small record is copied out of the buffer it was read into, so that it does not keep the whole of it.
-        let record = if bytes <= limits::BODY_COPY_BYTES_MAX { record.detached() } else { record.clone() };
-        Body(Arc::new(Charged { record, bytes, budget: self.clone() }))
+/// A share of the budget, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    bytes: usize,
+    budget: BodyBudget,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -75,11 +96,17 @@ pub(crate) struct Body(Arc<Charged>);
 #[derive(Debug)]
 struct Charged {
     record: Record,
-    bytes: usize,
-    budget: BodyBudget,
+    charge: Charge,
 }
 
 impl Body {
+    fn new(record: &Record, charge: Charge) -> Self {
+        // A small record is copied out of the buffer it was read into, so that it does not keep the whole of it.
+        let is_small = charge.bytes <= limits::BODY_COPY_BYTES_MAX;
+        let record = if is_small { record.detached() } else { record.clone() };
+        Self(Arc::new(Charged { record, charge }))
+    }
+
     /// The record.
     pub(crate) fn record(&self) -> &Record {
         &self.0.record
@@ -87,12 +114,6 @@ impl Body {
 
     /// Bytes charged for it.
     pub(crate) fn bytes(&self) -> usize {
-        self.0.bytes
-    }
-}
-
-impl Drop for Charged {
-    fn drop(&mut self) {
-        self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.0.charge.bytes
     }
 }

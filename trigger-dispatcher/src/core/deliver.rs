@@ -13,7 +13,7 @@ use super::body::Body;
 use super::lane::Choice;
 use super::open::{End, State};
 use super::partition::Partition;
-use super::save::PendingRecord;
+use super::save::{PendingRecord, Role};
 use super::shared::{Shared, Timer};
 use crate::dead_letter::{self, Place};
 use crate::judge::{self, Judgement, Verdict};
@@ -25,6 +25,12 @@ pub(super) struct Handle {
     pub lane: LaneKey,
     pub source: Source,
     pub offset: Offset,
+}
+
+impl Handle {
+    fn entry(self) -> (Source, Offset) {
+        (self.source, self.offset)
+    }
 }
 
 /// An attempt that ended: what is needed to decide what becomes of its event.
@@ -66,11 +72,19 @@ impl Partition {
                     return;
                 }
                 Choice::Start(source, offset) => {
-                    let Some(target) = lane.queue(source).get(offset).map(|open| open.target) else { return };
+                    let Some(open) = lane.queue(source).get(offset) else { return };
+                    let (target, has_body) = (open.target, open.body.is_some());
+                    if self.saver.holds_back(lane, has_body, shared) {
+                        lane.held_back = true;
+                        return;
+                    }
                     if !shared.permit(self.number, lane, target, turn) {
                         return;
                     }
                     lane.used[target as usize] += 1;
+                    if source == Source::Events {
+                        lane.fix(offset);
+                    }
                     self.begin(Handle { lane: key, source, offset }, shared, turn);
                 }
             }
@@ -88,6 +102,7 @@ impl Partition {
             return;
         }
         open.state = State::Fetching { sequence };
+        lane.fetching += 1;
         let Handle { lane, source, offset } = handle;
         turn.actions.push(Action::Fetch(FetchId { partition: number, source, offset, lane, sequence }));
     }
@@ -108,6 +123,7 @@ impl Partition {
             return;
         }
         let target = open.target;
+        lane.fetching = lane.fetching.saturating_sub(1);
         if self.stopping || moving || !shared.trigger(id.lane.trigger).is_active() {
             lane.put_back(id.source, id.offset);
             self.free(handle, target, shared, turn);
@@ -119,17 +135,35 @@ impl Partition {
                 self.settle(handle, End::Expired, None, turn);
             }
             Some(Content::Record(record)) if record.event.is_some() => {
-                open.body = Some(shared.config.budget.take_anyway(&record));
-                if id.source == Source::Events {
-                    lane.learn_key(id.offset, &record);
-                }
-                self.send(handle, shared, turn);
+                self.fetched_record(handle, &record, shared, turn);
             }
             Some(content) => {
                 self.free(handle, target, shared, turn);
                 self.keep_unreadable(handle, content, shared, turn);
             }
         }
+    }
+
+    /// An event that was read again is sent, unless there is no room for it: one of each lane goes in any case.
+    fn fetched_record(&mut self, handle: Handle, record: &Record, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let Handle { source, offset, .. } = handle;
+        let Some(lane) = self.lanes.get_mut(&handle.lane) else { return };
+        // This one is counted as sent by now.
+        let has_others = lane.used[0] + lane.used[1] > lane.fetching + 1;
+        let Some(open) = lane.get_mut(source, offset) else { return };
+        let target = open.target;
+        let budget = &shared.config.budget;
+        open.body = budget.take(record).or_else(|| (!has_others).then(|| budget.take_anyway(record)));
+        if open.body.is_none() {
+            lane.put_back(source, offset);
+            lane.held_back = true;
+            self.free(handle, target, shared, turn);
+            return;
+        }
+        if source == Source::Events {
+            lane.learn_key(offset, record);
+        }
+        self.send(handle, shared, turn);
     }
 
     /// An open event whose record cannot be decoded any more is kept as far as it is known.
@@ -152,7 +186,7 @@ impl Partition {
         let topic = if handle.source == Source::Events { &topics.events } else { &topics.retry };
         let record = dead_letter::undecodable(place, topic.as_str(), &reason, &bytes, turn.now);
         let pending =
-            PendingRecord::dead_letter(Some(handle.lane), handle.source, handle.offset, self.number, record);
+            PendingRecord::new(Role::DeadLetter, Some(handle.lane), handle.entry(), self.number, record);
         self.settle(handle, End::Kept, Some(pending), turn);
     }
 
@@ -244,6 +278,7 @@ impl Partition {
         let counters = state.counters.clone();
         let ended = ended(handle, open, body.clone(), trigger);
         lane.started -= u32::from(started);
+        lane.held_back = false;
         self.free(handle, ended.target, shared, turn);
         let destination = match ended.target {
             Target::Subscriber => ended.trigger.subscriber.as_ref(),
@@ -261,7 +296,7 @@ impl Partition {
         }
         if ended.target == Target::Subscriber {
             let next = shared.next_sequence();
-            self.learn(handle.lane, signal, sequence, next);
+            self.learn(handle.lane, signal, (sequence, next), turn);
         }
         match verdict {
             Verdict::Delivered(None) => self.taken(&ended, turn),
@@ -271,11 +306,17 @@ impl Partition {
         }
     }
 
-    fn learn(&mut self, key: LaneKey, signal: judge::Signal, sequence: u64, next: u64) {
-        if let Some(lane) = self.lanes.get_mut(&key)
-            && lane.health.learn(signal, sequence, next)
-        {
+    fn learn(&mut self, key: LaneKey, signal: judge::Signal, (sequence, next): (u64, u64), turn: &Turn<'_>) {
+        let head = self.head;
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if lane.health.learn(signal, sequence, next) {
             lane.end_probing();
+            self.queue_sweep(key);
+        } else if lane.health.is_probing() && lane.reposition.is_none() && lane.give_untried_back(head) {
+            self.ahead.retain(|known| *known != key);
+            self.disembark(key);
+            self.queue_sweep(key);
+            self.mark_dirty(key, turn.now);
         }
     }
 
@@ -303,9 +344,10 @@ impl Partition {
                 return;
             }
         };
-        let Handle { lane, source, offset } = ended.handle;
-        let pending =
-            made.map(|(partition, record)| PendingRecord::reply(lane, source, offset, partition, record));
+        let Handle { lane, .. } = ended.handle;
+        let entry = ended.handle.entry();
+        let pending = made
+            .map(|(partition, record)| PendingRecord::new(Role::Reply, Some(lane), entry, partition, record));
         self.settle(ended.handle, end, pending, turn);
     }
 
@@ -325,7 +367,7 @@ impl Partition {
             self.move_to_retry_topic(ended.handle, record, turn);
             return;
         }
-        if wait > limits::BODY_KEPT_FOR
+        if (wait > limits::BODY_KEPT_FOR || shared.config.budget.is_exceeded())
             && let Some(open) = lane.get_mut(source, offset)
         {
             open.body = None;
@@ -335,8 +377,8 @@ impl Partition {
     }
 
     fn move_to_retry_topic(&mut self, handle: Handle, record: Record, turn: &mut Turn<'_>) {
-        let Handle { lane: key, source, offset } = handle;
-        let pending = PendingRecord::retry(key, source, offset, self.number, record);
+        let key = handle.lane;
+        let pending = PendingRecord::new(Role::Retry, Some(key), handle.entry(), self.number, record);
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.in_transit += 1;
         }
@@ -362,6 +404,7 @@ impl Partition {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if let Some(open) = lane.get_mut(source, offset) {
             open.failure = Some(failure);
+            open.body.take_if(|_| shared.config.budget.is_exceeded());
         }
         lane.turn_to_sink(source, offset, turn.now);
         self.mark_row_dirty(ended.handle, turn);
@@ -381,8 +424,9 @@ impl Partition {
         let attempts = ended.attempts.saturating_add(earlier);
         let record =
             dead_letter::kept(ended.body.record(), self.origin_of(ended), attempts, failure, turn.now);
-        let Handle { lane, source, offset } = ended.handle;
-        let pending = PendingRecord::dead_letter(Some(lane), source, offset, self.number, record);
+        let Handle { lane, .. } = ended.handle;
+        let pending =
+            PendingRecord::new(Role::DeadLetter, Some(lane), ended.handle.entry(), self.number, record);
         debug_assert_eq!(shared.trigger(lane.trigger).name, ended.trigger.name);
         self.settle(ended.handle, End::Kept, Some(pending), turn);
     }

@@ -1,12 +1,13 @@
 //! A lane: what one trigger owes in one partition, and what of it may be sent next.
 
+mod choose;
 mod order;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use hashbrown::HashMap;
-use pelton_event::{Record, Timestamp};
+use pelton_event::{Failure, Record, Timestamp};
 use pelton_event_log::Offset;
 use pelton_resources::Order;
 
@@ -16,6 +17,7 @@ use super::health::Health;
 use super::open::{Key, Open, Queue, State};
 use super::progress::Behind;
 use crate::limits;
+pub(super) use choose::Choice;
 
 /// How much a lane and a save may hold.
 #[derive(Debug, Clone, Copy)]
@@ -24,12 +26,16 @@ pub(crate) struct Sizes {
     pub window: usize,
     /// Open events of an ordered lane.
     pub window_ordered: usize,
+    /// Open events of a lane whose subscriber is broken.
+    pub window_probed: usize,
     /// Open entries of the retry topic.
     pub retries_open_max: usize,
     /// Events that wait for the dead letter sink.
     pub sink_pending_max: usize,
     /// Bytes of one save, about.
     pub save_bytes: usize,
+    /// Bytes of records of a partition that wait to be stored; beyond, lanes that have such start nothing.
+    pub records_waiting_bytes: usize,
 }
 
 impl Default for Sizes {
@@ -37,9 +43,11 @@ impl Default for Sizes {
         Self {
             window: limits::WINDOW,
             window_ordered: limits::WINDOW_ORDERED,
+            window_probed: limits::WINDOW_PROBED,
             retries_open_max: limits::RETRIES_OPEN_MAX,
             sink_pending_max: limits::SINK_PENDING_MAX,
             save_bytes: limits::SAVE_BYTES,
+            records_waiting_bytes: limits::RECORDS_WAITING_BYTES,
         }
     }
 }
@@ -54,6 +62,8 @@ pub(super) struct Lane {
     pub next: Option<Offset>,
     /// Events before it were considered by an earlier process, which saved the lane later than the head.
     pub considered: Offset,
+    /// It cannot go back before this one: events there were tried, have ended, or are in the retry topic.
+    pub fixed_to: Offset,
     /// The sweep it is aboard.
     pub aboard: Option<u64>,
     /// Whether it is in the list of lanes that wait for a sweep.
@@ -79,6 +89,10 @@ pub(super) struct Lane {
     pub health: Health,
     /// Attempts under way and fetches before them: to the subscriber, and to the dead letter sink.
     pub used: [u32; 2],
+    /// Fetches among these.
+    pub fetching: u32,
+    /// It starts nothing until there is room in memory for what it has to read or to store.
+    pub held_back: bool,
     /// Attempts on their way.
     pub started: u32,
     probe: Option<(Source, Offset)>,
@@ -150,17 +164,6 @@ pub(super) struct Gauges {
     pub parallelism: i64,
 }
 
-/// What a lane may do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Choice {
-    /// Send this one.
-    Start(Source, Offset),
-    /// Nothing before this time.
-    Wait(Timestamp),
-    /// Nothing until something changes.
-    Nothing,
-}
-
 impl Lane {
     /// A lane that follows the head.
     pub(super) fn new(key: LaneKey, order: Order, sizes: Sizes, concurrency_max: u32) -> Self {
@@ -170,6 +173,7 @@ impl Lane {
             order,
             next: None,
             considered: 0,
+            fixed_to: 0,
             aboard: None,
             queued: false,
             starved: false,
@@ -183,6 +187,8 @@ impl Lane {
             in_transit: 0,
             health: Health::new(concurrency_max),
             used: [0; 2],
+            fetching: 0,
+            held_back: false,
             started: 0,
             probe: None,
             ready: VecDeque::new(),
@@ -210,10 +216,48 @@ impl Lane {
 
     /// Events it may hold.
     pub(super) fn window(&self) -> usize {
+        let window = self.window_working();
+        if self.health.is_probing() { window.min(self.sizes.window_probed) } else { window }
+    }
+
+    /// Events it may hold while its subscriber is not broken.
+    pub(super) fn window_working(&self) -> usize {
         match self.order {
             Order::Ordered => self.sizes.window_ordered,
             Order::Unordered | Order::Keyed => self.sizes.window,
         }
+    }
+
+    /// Whether it has deliveries on their way, and so bodies.
+    pub(super) fn has_sent(&self) -> bool {
+        self.used[0] + self.used[1] > self.fetching
+    }
+
+    /// Events before `offset`, and that one, are not given back any more.
+    pub(super) fn fix(&mut self, offset: Offset) {
+        self.fixed_to = self.fixed_to.max(offset + 1);
+    }
+
+    /// Gives events back that nobody has tried, beyond the window: it comes to them again. Answers whether there were any.
+    pub(super) fn give_untried_back(&mut self, head: Offset) -> bool {
+        let is_untried = |open: &&Open| {
+            open.offset >= self.fixed_to
+                && open.state == State::Idle
+                && open.target == Target::Subscriber
+                && (open.attempts, open.due) == (0, Timestamp::EPOCH)
+        };
+        let most = self.events.len().saturating_sub(self.window());
+        let count = self.events.iter().rev().take(most).take_while(is_untried).count();
+        let given = self.events.split_off(self.events.len() - count);
+        let Some(first) = given.front() else { return false };
+        let (at, oldest, more) = (first.offset, first.time, count as u64);
+        let behind = match (self.next, self.behind) {
+            (None, _) => Some(Behind { count: more, counted_to: head, oldest }),
+            (Some(_), behind) => behind.map(|behind| Behind { count: behind.count + more, oldest, ..behind }),
+        };
+        self.detach(at, behind);
+        self.rebuild(self.order);
+        true
     }
 
     /// Whether one more delivery may move to the retry topic.
@@ -225,6 +269,11 @@ impl Lane {
     /// Whether it may take one more event.
     pub(super) fn has_room(&self) -> bool {
         self.reposition.is_none() && self.events.len() < self.window() && self.has_room_in_retry()
+    }
+
+    /// Whether it is behind the head and too full to catch up.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.next.is_some() && self.aboard.is_none() && !self.wants_sweep()
     }
 
     /// Whether a sweep is worth while for it.
@@ -346,6 +395,21 @@ impl Lane {
         self.wait(Source::Events, offset, due);
     }
 
+    /// An entry of the retry topic whose last attempt failed goes to the dead letter sink here, as there is no room for
+    /// another entry that would say why. After a crash that attempt is made once more.
+    pub(super) fn go_to_sink_in_place(
+        &mut self,
+        offset: Offset,
+        failure: Option<Box<Failure>>,
+        due: Timestamp,
+    ) {
+        let Some(open) = self.retries.reopen(offset) else { return };
+        open.failure = failure;
+        open.attempts_to_repeat = Some(open.attempts.saturating_sub(1));
+        self.in_transit -= 1;
+        self.turn_to_sink(Source::Retry, offset, due);
+    }
+
     /// The first event that it still owes or is at.
     pub(super) fn lowest(&self) -> Option<Offset> {
         self.events.iter().next().map(|open| open.offset).into_iter().chain(self.next).min()
@@ -375,111 +439,6 @@ impl Lane {
             self.ready.push_front(offset);
         } else {
             self.enqueue(source, offset);
-        }
-    }
-
-    /// What may be sent next. Sending it changes its state, so that the next call chooses another.
-    pub(super) fn choose(&mut self, now: Timestamp, head: Offset) -> Choice {
-        self.sort_early(head);
-        let mut wait: Option<Timestamp> = None;
-        let mut earliest = |due: Timestamp| wait = Some(wait.map_or(due, |known| known.min(due)));
-        // Three kinds of work take turns, so that none starves the others.
-        for step in 0..3 {
-            let kind = (self.rotation + step) % 3;
-            let candidate = match kind {
-                0 => self.next_to_sink(),
-                1 => self.next_later(),
-                _ => self.next_ready(),
-            };
-            let Some((due, source, offset)) = candidate else { continue };
-            if due <= now {
-                self.rotation = (kind + 1) % 3;
-                return Choice::Start(source, offset);
-            }
-            earliest(due);
-        }
-        wait.map_or(Choice::Nothing, Choice::Wait)
-    }
-
-    fn next_to_sink(&self) -> Option<Due> {
-        (self.used[1] < limits::SINK_CONCURRENCY_MAX).then(|| self.to_sink.peek().map(|top| top.0))?
-    }
-
-    /// The next that waited for a later attempt; while probing, the one event that is driven through its policy.
-    fn next_later(&mut self) -> Option<Due> {
-        if self.used[0] >= self.health.limit() {
-            return None;
-        }
-        if !self.health.is_probing() {
-            return self.later.peek().map(|top| top.0);
-        }
-        if self.probe.is_none() {
-            let top = self.later.peek().map(|top| (top.0.1, top.0.2));
-            self.probe = top.or_else(|| self.ready.front().map(|offset| (Source::Events, *offset)));
-        }
-        let (source, offset) = self.probe?;
-        let open = self.queue(source).get(offset)?;
-        (open.is_startable() && open.target == Target::Subscriber).then_some((open.due, source, offset))
-    }
-
-    fn next_ready(&self) -> Option<Due> {
-        let closed = self.health.is_probing()
-            || self.used[0] >= self.health.limit()
-            || self.sink_pending >= self.sizes.sink_pending_max;
-        let offset = self.ready.front().filter(|_| !closed)?;
-        Some((Timestamp::EPOCH, Source::Events, *offset))
-    }
-
-    /// Lets entries go whose events the lane has come to, and holds those back that come to the front before.
-    fn sort_early(&mut self, head: Offset) {
-        let position = self.next.unwrap_or_else(|| head.max(self.considered));
-        while let Some(first) = self.early.first_entry().filter(|first| *first.key() < position) {
-            let due = first.remove();
-            self.enqueue(due.1, due.2);
-        }
-        loop {
-            self.drop_stale();
-            let retries = &self.retries;
-            let origin = |due: &Reverse<Due>| {
-                let open = retries.get(due.0.2).filter(|_| due.0.1 == Source::Retry)?;
-                Some(open.origin).filter(|origin| *origin >= position)
-            };
-            let early = [&mut self.later, &mut self.to_sink].into_iter().find_map(|heap| {
-                let origin = heap.peek().and_then(origin)?;
-                Some((origin, heap.pop()?.0))
-            });
-            let Some((origin, due)) = early else { return };
-            self.early.insert(origin, due);
-        }
-    }
-
-    /// Whether entries wait for the lane to come to their events.
-    pub(super) fn has_early(&self) -> bool {
-        !self.early.is_empty()
-    }
-
-    /// Entries of the queues are not taken out when they are started or end, but when they come to the front.
-    fn drop_stale(&mut self) {
-        let is_due = |queues: (&Queue, &Queue), target: Target, (due, source, offset): Due| {
-            let queue = if source == Source::Events { queues.0 } else { queues.1 };
-            queue
-                .get(offset)
-                .is_some_and(|open| open.is_startable() && open.due == due && open.target == target)
-        };
-        let queues = (&self.events, &self.retries);
-        while self.later.peek().is_some_and(|top| !is_due(queues, Target::Subscriber, top.0)) {
-            self.later.pop();
-        }
-        while self.to_sink.peek().is_some_and(|top| !is_due(queues, Target::DeadLetterSink, top.0)) {
-            self.to_sink.pop();
-        }
-        let fresh =
-            |offset: Offset| is_due(queues, Target::Subscriber, (Timestamp::EPOCH, Source::Events, offset));
-        while self.ready.front().is_some_and(|offset| !fresh(*offset)) {
-            self.ready.pop_front();
-        }
-        if self.probe.is_some_and(|(source, offset)| self.queue(source).get(offset).is_none()) {
-            self.probe = None;
         }
     }
 

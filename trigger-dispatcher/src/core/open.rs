@@ -26,6 +26,8 @@ pub(super) struct Open {
     /// Why the subscriber's delivery failed, in the phase of the dead letter sink. Entries of the retry topic have it in
     /// their record.
     pub failure: Option<Box<Failure>>,
+    /// The attempts that a row tells instead: it is at the dead letter sink and the row of the retry topic cannot say so.
+    pub attempts_to_repeat: Option<u32>,
     /// What it is ordered by.
     pub key: Key,
     /// The next event of its chain.
@@ -111,6 +113,7 @@ impl Open {
             due: Timestamp::EPOCH,
             target: Target::Subscriber,
             failure: None,
+            attempts_to_repeat: None,
             key,
             follower: None,
             blocked: false,
@@ -137,7 +140,7 @@ impl Open {
     /// Attempts whose outcome the row may tell: the one that led to an end whose record is not stored is made again after a
     /// crash.
     pub(super) fn recorded_attempts(&self) -> u32 {
-        self.attempts.saturating_sub(u32::from(self.is_ended()))
+        self.attempts_to_repeat.unwrap_or_else(|| self.attempts.saturating_sub(u32::from(self.is_ended())))
     }
 
     /// Whether it may be sent once it is due.
@@ -176,6 +179,8 @@ fn fnv(bytes: &[u8]) -> u64 {
 pub(super) struct Queue {
     opens: VecDeque<Open>,
     ended: usize,
+    /// Those of the ended whose records wait to be stored.
+    recorded: usize,
 }
 
 impl Queue {
@@ -190,6 +195,17 @@ impl Queue {
     /// How many have an end that is not durable yet.
     pub(super) fn ended(&self) -> usize {
         self.ended
+    }
+
+    /// Whether some have an end whose record waits to be stored.
+    pub(super) fn waits_for_records(&self) -> bool {
+        self.recorded > 0
+    }
+
+    /// Takes out all from the `index`th on.
+    pub(super) fn split_off(&mut self, index: usize) -> VecDeque<Open> {
+        debug_assert!(self.opens.range(index..).all(|open| !open.is_ended()));
+        self.opens.split_off(index)
     }
 
     /// How many have no end.
@@ -245,6 +261,7 @@ impl Queue {
         open.state = State::Ended { end, recorded, save: 0 };
         open.body = None;
         self.ended += 1;
+        self.recorded += usize::from(recorded);
         true
     }
 
@@ -252,6 +269,9 @@ impl Queue {
     pub(super) fn reopen(&mut self, offset: Offset) -> Option<&mut Open> {
         let index = self.index(offset).filter(|index| self.opens[*index].is_ended())?;
         self.ended -= 1;
+        if let State::Ended { recorded: true, .. } = self.opens[index].state {
+            self.recorded -= 1;
+        }
         let open = &mut self.opens[index];
         (open.state, open.holds) = (State::Idle, false);
         Some(open)
@@ -259,8 +279,10 @@ impl Queue {
 
     /// The end of the event at `offset` becomes durable without a record.
     pub(super) fn end_without_record(&mut self, offset: Offset) {
-        if let Some(State::Ended { recorded, .. }) = self.get_mut(offset).map(|open| &mut open.state) {
-            *recorded = false;
+        if let Some(State::Ended { recorded, .. }) = self.get_mut(offset).map(|open| &mut open.state)
+            && std::mem::take(recorded)
+        {
+            self.recorded -= 1;
         }
     }
 
@@ -293,10 +315,11 @@ impl Queue {
 
     /// The save is durable: forgets what ended in it and tells `each`.
     pub(super) fn forget_saved(&mut self, id: u64, mut each: impl FnMut(&Open, End)) {
-        let ended = &mut self.ended;
-        self.opens.retain(|open| match open.state {
-            State::Ended { end, save, .. } if save == id => {
+        let Self { opens, ended, recorded: waiting } = self;
+        opens.retain(|open| match open.state {
+            State::Ended { end, save, recorded } if save == id => {
                 *ended -= 1;
+                *waiting -= usize::from(recorded);
                 each(open, end);
                 false
             }

@@ -166,7 +166,7 @@ impl Partition {
             ahead: Vec::new(),
             pump: VecDeque::new(),
             touched: Vec::new(),
-            saver: Saver::new(events.head, retry.head),
+            saver: Saver::new(events.head, retry.head, &shared.config.budget),
             relieved_at: Timestamp::EPOCH,
             loaded_retries: HashMap::new(),
         };
@@ -205,6 +205,7 @@ impl Partition {
         }
         let lane = self.lane(key, shared);
         lane.replay_end = row.replay_end;
+        lane.fixed_to = position;
         if row.detached {
             // Counted less far than the head was saved: how many are missing is not known.
             lane.detach(position, row.behind.filter(|behind| behind.counted_to >= saved_head));
@@ -352,7 +353,7 @@ impl Partition {
                     shared.release(key, target, turn);
                 }
             }
-            (lane.used, lane.started) = ([0; 2], 0);
+            (lane.used, lane.started, lane.fetching) = ([0; 2], 0, 0);
             self.touch(key);
         }
     }

@@ -10,7 +10,7 @@ use super::body::Body;
 use super::open::State;
 use super::partition::{Partition, lane_of};
 use super::progress::Behind;
-use super::save::PendingRecord;
+use super::save::{PendingRecord, Role};
 use super::shared::Shared;
 use crate::dead_letter::{self, Place};
 use crate::limits;
@@ -107,7 +107,9 @@ impl Partition {
         }
         state.counters.matched.fetch_add(1, Relaxed);
         if lane.next.is_none() && lane.has_room() && state.is_active() {
-            if !lane.is_in_retry(offset) {
+            if lane.is_in_retry(offset) {
+                lane.fix(offset);
+            } else {
                 if body.is_none() {
                     *body = shared.config.budget.take(record);
                 }
@@ -202,7 +204,7 @@ impl Partition {
         let place = Place { trigger: "", partition: self.number, offset };
         let bytes = bytes::Bytes::copy_from_slice(bytes);
         let record = dead_letter::undecodable(place, topic.as_str(), reason, &bytes, turn.now);
-        PendingRecord::dead_letter(None, source, offset, self.number, record)
+        PendingRecord::new(Role::DeadLetter, None, (source, offset), self.number, record)
     }
 
     /// A sweep came to an entry that cannot be decoded (any more): which lanes want it is not known, so it becomes one dead

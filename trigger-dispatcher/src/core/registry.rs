@@ -235,7 +235,7 @@ impl Partition {
             return;
         }
         let lane = self.lane(key, shared);
-        lane.considered = 0;
+        (lane.considered, lane.fixed_to) = (0, 0);
         if target == head {
             lane.attach();
         } else if target > head {
@@ -309,7 +309,8 @@ impl Partition {
         let keys = self.lane_keys();
         for key in keys {
             self.queue_sweep(key);
-            if self.lanes.get(&key).is_some_and(|lane| lane.has_early()) {
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            if std::mem::take(&mut lane.held_back) || lane.has_early() {
                 self.queue_pump(key);
             }
             let Some(lane) = self.lanes.get_mut(&key) else { continue };

@@ -6,6 +6,7 @@
 
 mod choose;
 mod refusal;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,83 +19,26 @@ use pelton_event_log::{
 };
 
 use super::action::{Action, LaneKey, SaveId, Source, Turn};
+use super::body::BodyBudget;
 use super::counters::TriggerCounters;
-use super::open::{End, Open};
+use super::lane::Lane;
+use super::open::End;
 use super::partition::Partition;
 use super::shared::{Shared, Timer};
-use crate::limits;
 use refusal::Portion;
-
-/// A record to be stored together with the end that it belongs to.
-#[derive(Debug)]
-pub(super) struct PendingRecord {
-    role: Role,
-    /// Where it goes.
-    partition: PartitionNumber,
-    record: Record,
-    /// The lane that gives it; `None`: nobody's, what could not be decoded.
-    lane: Option<LaneKey>,
-    source: Source,
-    offset: Offset,
-    /// The save it is in; 0: none.
-    save: u64,
-    /// The save it was in last.
-    last_save: u64,
-}
+use waiting::Waiting;
+pub(super) use waiting::{PendingRecord, Role};
 
 /// Rows as a progress update has them.
 type ChangedRows = Vec<(Arc<str>, Option<Arc<LaneProgress>>)>;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Reply,
-    Retry,
-    DeadLetter,
-}
-
-impl PendingRecord {
-    pub(super) fn reply(
-        lane: LaneKey,
-        source: Source,
-        offset: Offset,
-        partition: PartitionNumber,
-        record: Record,
-    ) -> Self {
-        Self { role: Role::Reply, partition, record, lane: Some(lane), source, offset, save: 0, last_save: 0 }
-    }
-
-    pub(super) fn retry(
-        lane: LaneKey,
-        source: Source,
-        offset: Offset,
-        partition: PartitionNumber,
-        record: Record,
-    ) -> Self {
-        Self { role: Role::Retry, partition, record, lane: Some(lane), source, offset, save: 0, last_save: 0 }
-    }
-
-    pub(super) fn dead_letter(
-        lane: Option<LaneKey>,
-        source: Source,
-        offset: Offset,
-        partition: PartitionNumber,
-        record: Record,
-    ) -> Self {
-        Self { role: Role::DeadLetter, partition, record, lane, source, offset, save: 0, last_save: 0 }
-    }
-
-    fn size(&self) -> usize {
-        self.record.event.as_ref().map_or(0, pelton_event::Event::size) + limits::BODY_OVERHEAD_BYTES
-    }
-}
-
 /// What of a partition is not durable, and the save under way.
 #[derive(Debug)]
 pub(super) struct Saver {
-    records: VecDeque<PendingRecord>,
+    records: Waiting,
     /// Dead letters of what could not be decoded. Each goes with the very save in which the head passes it, so that none
     /// comes twice.
-    nobodys: VecDeque<PendingRecord>,
+    nobodys: Waiting,
     /// Lanes whose rows have changed, longest first.
     dirty: VecDeque<LaneKey>,
     retry_dirty: VecDeque<LaneKey>,
@@ -146,10 +90,10 @@ struct Outstanding {
 }
 
 impl Saver {
-    pub(super) fn new(head: Offset, retry_head: Offset) -> Self {
+    pub(super) fn new(head: Offset, retry_head: Offset, budget: &BodyBudget) -> Self {
         Self {
-            records: VecDeque::new(),
-            nobodys: VecDeque::new(),
+            records: Waiting::new(budget),
+            nobodys: Waiting::new(budget),
             dirty: VecDeque::new(),
             retry_dirty: VecDeque::new(),
             removed: Vec::new(),
@@ -175,12 +119,12 @@ impl Saver {
 
     pub(super) fn push(&mut self, record: PendingRecord) {
         let line = if record.lane.is_some() { &mut self.records } else { &mut self.nobodys };
-        line.push_back(record);
+        line.push(record);
     }
 
     /// A dead letter of nobody that goes by itself: what it stands for is passed once it is durable.
     pub(super) fn push_by_itself(&mut self, record: PendingRecord) {
-        self.records.push_back(record);
+        self.records.push(record);
     }
 
     /// What was learnt from a part of the retry topic is not saved: the next owner learns it again.
@@ -220,8 +164,22 @@ impl Saver {
                 && of.offset == origin
                 && (failure.is_some(), *attempts) == progress
         };
-        let index = self.records.iter().position(is_it)?;
+        let index = self.records.position(is_it)?;
         self.records.remove(index).map(|pending| (pending.source, pending.offset))
+    }
+
+    /// Bytes of records that wait to be stored.
+    pub(super) fn bytes_waiting(&self) -> usize {
+        self.records.bytes() + self.nobodys.bytes()
+    }
+
+    /// Whether a lane has to wait before it starts another delivery: for the log, which takes none of its records, or for
+    /// room for the body that it would have to read.
+    pub(super) fn holds_back(&self, lane: &Lane, has_body: bool, shared: &Shared) -> bool {
+        let is_spent = shared.config.budget.is_spent();
+        let waits_for_records = lane.events.waits_for_records() || lane.retries.waits_for_records();
+        let is_heavy = is_spent || self.bytes_waiting() > shared.sizes.records_waiting_bytes;
+        (waits_for_records && is_heavy) || (!has_body && lane.has_sent() && (lane.held_back || is_spent))
     }
 
     fn has_work(&self) -> bool {
@@ -355,10 +313,10 @@ impl Partition {
             let counters = &shared.triggers[key.trigger.0 as usize].counters;
             #[cfg(test)]
             let ledger = &mut shared.ledger;
-            lane.forget_saved(save.id, |open, end| {
+            lane.forget_saved(save.id, |_open, end| {
                 #[cfg(test)]
-                ledger.push((self.number, key, open.origin, end));
-                count_end(counters, open, end);
+                ledger.push((self.number, key, _open.origin, end));
+                count_end(counters, end);
             });
             self.after_save(key, shared, turn);
         }
@@ -375,7 +333,7 @@ impl Partition {
                 if by_origin.get(&open.origin) == Some(&open.offset) {
                     by_origin.remove(&open.origin);
                 }
-                count_end(counters, open, end);
+                count_end(counters, end);
             });
             self.after_save(key, shared, turn);
         }
@@ -454,7 +412,7 @@ impl Partition {
         saver.error = Some(error.to_string().into());
         saver.moved = true;
         saver.removed.extend_from_slice(&save.removed);
-        let records = saver.nobodys.iter_mut().chain(&mut saver.records);
+        let records = saver.nobodys.iter_mut().chain(saver.records.iter_mut());
         for record in records.filter(|record| record.save == save.id) {
             record.save = 0;
         }
@@ -488,8 +446,7 @@ fn first(one: Option<Offset>, other: Option<Offset>) -> Option<Offset> {
     one.into_iter().chain(other).min()
 }
 
-fn count_end(counters: &TriggerCounters, open: &Open, end: End) {
-    let _ = open;
+fn count_end(counters: &TriggerCounters, end: End) {
     let counter = match end {
         End::Delivered => &counters.delivered,
         End::DeadLettered => &counters.dead_lettered,

@@ -219,6 +219,7 @@ impl Partition {
         }
         if lane.is_in_retry(offset) {
             lane.considered_one();
+            lane.fix(offset);
             self.mark_dirty(key, turn.now);
             return Some(false);
         }

@@ -1,6 +1,7 @@
 //! The core with one partition, step by step.
 
 mod fairness;
+mod memory;
 mod refusals;
 mod restarts;
 
@@ -459,27 +460,6 @@ fn what_is_spoilt_while_lanes_are_behind_is_one_dead_letter_before_any_passes_it
     bench.pass(Duration::from_secs(10));
     assert_eq!(ids(&bench), ["0", "0", "2", "2"]);
     assert_eq!(bench.dead_letters, 1);
-}
-
-#[test]
-fn bodies_stay_within_the_budget() {
-    let budget = 100_000;
-    let mut bench = Bench::with_budget(vec![trigger("hangs"), trigger("works")], budget);
-    for id in 0..200 {
-        bench.now += 100;
-        bench.arrive([event(id, "a", 5_000)]);
-        for attempt in std::mem::take(&mut bench.attempts) {
-            if attempt.trigger.name.name() == "works" {
-                bench.end(&attempt, status(200));
-            }
-        }
-        bench.pass(Duration::from_millis(200));
-        let in_flight = usize::try_from(bench.count("hangs", |c| c.in_flight.load(Relaxed))).unwrap();
-        let used = bench.core.shared.config.budget.used();
-        assert!(used <= budget + (in_flight + 2) * 5_300, "{used} with {in_flight} in flight");
-    }
-    assert_eq!(bench.count("works", delivered), 200);
-    assert_eq!(bench.count("hangs", owed), 200);
 }
 
 #[test]

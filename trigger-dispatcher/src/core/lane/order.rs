@@ -106,6 +106,7 @@ impl Lane {
             self.sink_pending = self.sink_pending.saturating_sub(1);
         }
         if source == Source::Events {
+            self.fix(offset);
             // An end that comes with a record is one once the record is stored.
             if recorded && self.order != Order::Unordered {
                 if let Some(open) = self.events.get_mut(offset) {

@@ -20,7 +20,7 @@ impl Partition {
         if portion.progress_first {
             return;
         }
-        for pending in records {
+        for pending in records.iter_mut() {
             let size = pending.size();
             if portion.holds_back(size, content.now) {
                 continue;

@@ -5,12 +5,12 @@
 //! smaller ones and all progress go on.
 
 use pelton_event::{Step, Timestamp};
-use pelton_event_log::AppendError;
+use pelton_event_log::{AppendError, Offset};
 
 use super::{Content, Outstanding, PendingRecord, Role, Saver};
 use crate::core::action::{LaneKey, Source, Target, Turn};
 use crate::core::deliver::Handle;
-use crate::core::open::State;
+use crate::core::open::{End, Open, State};
 use crate::core::partition::Partition;
 use crate::core::shared::Shared;
 use crate::limits;
@@ -93,7 +93,7 @@ impl Saver {
     /// When the next record may go, if all that wait are held back.
     pub(super) fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
         let refused = self.portion.refused.filter(|refused| now < refused.not_before)?;
-        let mut waiting = self.records.iter().chain(&self.nobodys).peekable();
+        let mut waiting = self.records.iter().chain(self.nobodys.iter()).peekable();
         waiting.peek()?;
         waiting.all(|record| record.size() >= refused.size).then_some(refused.not_before)
     }
@@ -120,7 +120,7 @@ impl Partition {
                 let times = portion.refuse(save.largest, turn.now);
                 self.retry_in_place(save, turn);
                 if matches!(error, AppendError::Full { .. }) {
-                    self.give_way(times, &error.to_string(), shared, turn);
+                    self.give_way(save, times, &error.to_string(), shared, turn);
                 }
             }
             AppendError::TooLarge { .. } if !portion.small => portion.small = true,
@@ -152,54 +152,74 @@ impl Partition {
         }
     }
 
-    /// There is no room for an entry of the retry topic: its event waits in its lane.
+    /// There is no room for an entry of the retry topic: what it was to stand for waits in its lane.
     fn retry_in_place(&mut self, save: &Outstanding, turn: &Turn<'_>) {
-        let is_it = |record: &PendingRecord| {
-            record.last_save == save.id && record.role == Role::Retry && record.source == Source::Events
-        };
-        let Some(index) = self.saver.records.iter().position(is_it) else { return };
-        let Some(PendingRecord { lane: Some(key), record, offset, .. }) = self.saver.records.remove(index)
+        let is_it = |record: &PendingRecord| record.last_save == save.id && record.role == Role::Retry;
+        let Some(index) = self.saver.records.position(is_it) else { return };
+        let Some(PendingRecord { lane: Some(key), record, source, offset, .. }) =
+            self.saver.records.remove(index)
         else {
             return;
         };
         self.saver.portion.refused = None;
-        let due = match record.envelope.step() {
-            Some(Step::Retry { due, .. }) => *due,
-            _ => turn.now,
+        let (due, failure) = match record.envelope.origin.map(|origin| origin.step) {
+            Some(Step::Retry { due, failure, .. }) => (due, failure),
+            _ => (turn.now, None),
         };
         if let Some(lane) = self.lanes.get_mut(&key) {
-            lane.come_back(offset, due);
+            match source {
+                Source::Events => lane.come_back(offset, due),
+                Source::Retry => lane.go_to_sink_in_place(offset, failure, due),
+            }
         }
-        self.mark_dirty(key, turn.now);
+        match source {
+            Source::Events => self.mark_dirty(key, turn.now),
+            Source::Retry => self.mark_retry_dirty(key, turn.now),
+        }
         self.queue_pump(key);
     }
 
-    /// A log that is full because of the very events whose replies it does not take gets no emptier by waiting: these
-    /// events become dead letters, few at first.
-    fn give_way(&mut self, times: u32, message: &str, shared: &Shared, turn: &Turn<'_>) {
+    /// A log that is full because of the very events whose replies it does not take gets no emptier by waiting, and a lane
+    /// full of such events does not go on: these events become dead letters, few at first.
+    fn give_way(&mut self, save: &Outstanding, times: u32, message: &str, shared: &Shared, turn: &Turn<'_>) {
         let Some(exponent) = times.checked_sub(limits::REPLY_REFUSALS_MAX) else { return };
         let count = 4_usize.saturating_pow(exponent);
         let oldest = self.lanes.values().filter_map(|lane| Some((lane.lowest()?, lane.key))).min();
-        let Some((_, key)) = oldest else { return };
-        for offset in self.replies_first_in(key, count) {
+        let oldest = oldest.map(|(_, key)| key);
+        let refused = self.saver.records.iter().find(|record| record.last_save == save.id);
+        let refused = refused.and_then(|record| record.lane);
+        let stands_still = |key: &LaneKey| {
+            let lane = self.lanes.get(key);
+            lane.is_some_and(|lane| lane.is_stuck() || self.saver.holds_back(lane, true, shared))
+        };
+        let mut given = self.replies_in(oldest, count, true);
+        if given.is_empty() {
+            given = self.replies_in(refused.filter(stands_still), count, false);
+        }
+        for (key, offset) in given {
             let is_it = |record: &PendingRecord| {
                 record.lane == Some(key)
                     && (record.role, record.source, record.offset) == (Role::Reply, Source::Events, offset)
             };
-            if let Some(index) = self.saver.records.iter().position(is_it) {
+            if let Some(index) = self.saver.records.position(is_it) {
                 self.refuse_record(index, message, shared, turn);
             }
         }
     }
 
-    /// The events at the front of a lane that only wait for a record to be stored.
-    fn replies_first_in(&self, key: LaneKey, count: usize) -> Vec<u64> {
-        let Some(lane) = self.lanes.get(&key) else { return Vec::new() };
-        let opens = lane.events.iter().take(count);
-        let waits = |open: &&crate::core::open::Open| {
+    /// The first events of a lane that only wait for a record to be stored: those before any other, or those anywhere.
+    fn replies_in(&self, key: Option<LaneKey>, count: usize, in_front: bool) -> Vec<(LaneKey, Offset)> {
+        let Some(lane) = key.and_then(|key| self.lanes.get(&key)) else { return Vec::new() };
+        let waits = |open: &&Open| {
             open.target == Target::Subscriber
-                && matches!(open.state, State::Ended { recorded: true, save: 0, .. })
+                && matches!(open.state, State::Ended { end: End::Delivered, recorded: true, save: 0 })
         };
-        opens.take_while(waits).map(|open| open.offset).collect()
+        let opens = lane.events.iter();
+        let name = |open: &Open| (lane.key, open.offset);
+        if in_front {
+            opens.take_while(waits).take(count).map(name).collect()
+        } else {
+            opens.filter(waits).take(count).map(name).collect()
+        }
     }
 }

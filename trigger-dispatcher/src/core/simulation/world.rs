@@ -160,9 +160,11 @@ impl World {
             Sizes {
                 window: rng.usize(1..12),
                 window_ordered: rng.usize(1..6),
+                window_probed: rng.usize(1..4),
                 retries_open_max: rng.usize(1..20),
                 sink_pending_max: rng.usize(1..6),
                 save_bytes: rng.usize(1..3_000),
+                records_waiting_bytes: rng.usize(1..10_000),
             }
         } else {
             Sizes::default()
@@ -357,13 +359,31 @@ impl World {
         for partition in self.core.partitions.values() {
             for lane in partition.lanes.values() {
                 let same = !self.plan.edits && !self.plan.moves;
-                assert!(!same || lane.events.len() <= lane.window(), "a lane holds more than its window");
+                assert!(
+                    !same || lane.events.len() <= lane.window_working(),
+                    "a lane holds more than its window"
+                );
                 assert!(lane.sink_pending <= lane.events.len());
                 sent += lane.used[0] + lane.used[1];
             }
             assert!(partition.sweeps.len() <= crate::limits::SWEEPS_MAX);
         }
         assert_eq!(sent, self.share.total, "permits leak");
+        self.check_bodies();
+    }
+
+    /// Beyond the budget are at most what waits for the log, and one body of each lane.
+    fn check_bodies(&self) {
+        let mut most = self.budget.limit();
+        for partition in self.core.partitions.values() {
+            most += partition.saver.bytes_waiting();
+            for lane in partition.lanes.values() {
+                let opens = lane.events.iter().chain(lane.retries.iter());
+                let bodies = opens.filter_map(|open| open.body.as_ref().map(crate::core::body::Body::bytes));
+                most += bodies.max().unwrap_or_default();
+            }
+        }
+        assert!(self.budget.used() <= most, "{} bytes of bodies, not {most}", self.budget.used());
     }
 
     pub(super) fn read_ledger(&mut self) {

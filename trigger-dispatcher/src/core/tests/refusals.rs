@@ -1,6 +1,11 @@
 //! A log that does not take everything.
 
+use pelton_event::{Origin, Step};
+use pelton_resources::Destination;
+
 use super::*;
+use crate::core::action::Target;
+use crate::core::progress;
 
 fn bytes(batch: &Batch) -> usize {
     batch.records.iter().map(|(_, _, record)| record.event.as_ref().map_or(0, Event::size)).sum()
@@ -134,4 +139,54 @@ fn a_log_that_is_full_because_of_others_keeps_replies_waiting() {
     bench.refuse = Box::new(|_| None);
     bench.pass(limits::SAVE_RETRY_MAX + limits::SAVE_INTERVAL);
     assert_eq!(bench.count("replies", delivered), 10);
+}
+
+#[test]
+fn an_entry_of_the_retry_topic_goes_to_the_sink_though_there_is_no_room_for_another_one() {
+    let sink = Some(Destination::Uri("http://sink/".into()));
+    let delivery = DeliveryPolicy { retry: 1, dead_letter_sink: sink, ..DeliveryPolicy::default() };
+    let mut bench = Bench::new(vec![Trigger { delivery, ..trigger("t") }]);
+    bench.store();
+    bench.arrive([event(0, "a", 10)]);
+    bench.attempts.clear();
+    let step = Step::Retry { attempts: 1, due: Timestamp::EPOCH, failure: None };
+    let origin = Origin { trigger: "default/t".into(), partition: 0, offset: 7, step };
+    let envelope = Envelope::new(Timestamp::from_millis(bench.now)).with_origin(origin);
+    let record = Record::new(envelope, event(7, "a", 10));
+    let chunk = Chunk { entries: vec![Entry { offset: 0, content: Content::Record(record) }], next: 1 };
+    bench.turn(|core, turn| core.retry_read(0, chunk, turn));
+    bench.arrive((1..9).map(|id| event(id, "b", 10)));
+    bench.refuse = Box::new(|batch| (!batch.records.is_empty()).then(full));
+    let of_entry = bench.attempts.iter().position(|attempt| attempt.attempts == 1).unwrap();
+    let attempt = bench.attempts.remove(of_entry).unwrap();
+    bench.attempts.clear();
+    bench.end(&attempt, status(500));
+    bench.pass(Duration::from_secs(10));
+    let [attempt] = &bench.attempts.make_contiguous() else { panic!("not one attempt") };
+    assert_eq!((attempt.destination, attempt.attempts), (Target::DeadLetterSink, 0));
+    let row = progress::decode_retry(&bench.retry.lanes["default/t"].state).unwrap();
+    assert_eq!(
+        row.opens.iter().map(|open| (open.0, open.1)).collect::<Vec<_>>(),
+        [(0, 1)],
+        "one is repeated"
+    );
+    let attempt = bench.attempts.pop_front().unwrap();
+    bench.end(&attempt, status(200));
+    bench.pass(Duration::from_secs(1));
+    assert!(bench.retry.lanes.is_empty());
+}
+
+#[test]
+fn replies_give_way_in_a_lane_that_stands_still_because_of_others() {
+    let sizes = Sizes { window: 8, ..Sizes::default() };
+    let mut bench = Bench::with(vec![trigger("hangs"), trigger("replies")], 1 << 20, sizes);
+    bench.store();
+    bench.refuse = Box::new(|batch| (bytes(batch) > 5_000).then(full));
+    bench.arrive((0..20).map(|id| event(id, "a", 10)));
+    for _ in 0..60 {
+        bench.end_all("replies", &reply(50_000));
+        bench.pass(Duration::from_secs(5));
+    }
+    assert!(bench.count("replies", kept) >= 10, "{}", bench.count("replies", kept));
+    assert_eq!(bench.count("hangs", kept), 0);
 }
