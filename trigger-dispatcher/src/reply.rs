@@ -40,11 +40,20 @@ pub(crate) fn record(
 
 /// Why the event is a dead letter whose reply has no hops left.
 pub(crate) fn loop_failure(destination: &Destination) -> Box<Failure> {
+    failure(destination, 200, "the reply has no hops left: replies go round in a loop")
+}
+
+/// Why the event is a dead letter that would go to another broker and has no hops left.
+pub(crate) fn forward_loop_failure(destination: &Destination) -> Box<Failure> {
+    failure(destination, 0, "the event has no hops left: brokers send it round in a loop")
+}
+
+fn failure(destination: &Destination, status: u16, message: &str) -> Box<Failure> {
     Box::new(Failure {
         reason: DeadLetterReason::Loop,
         destination: address(destination).into(),
-        status: 200,
-        message: "the reply has no hops left: replies go round in a loop".into(),
+        status,
+        message: message.into(),
         body: bytes::Bytes::new(),
     })
 }

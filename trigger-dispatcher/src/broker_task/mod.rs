@@ -70,6 +70,8 @@ pub(crate) struct BrokerTask {
     tables: watch::Receiver<Arc<TriggerTable>>,
     /// Asks what the log holds for the newest triggers, while they are not in force yet.
     bounds: JoinSet<Result<BTreeMap<Partition, Bounds>, LogError>>,
+    /// The log did not say what it holds; the status tells of it.
+    bounds_failed: bool,
     actions: Vec<Action>,
     wake_at: Option<Timestamp>,
     sleep: Pin<Box<Sleep>>,
@@ -128,6 +130,7 @@ impl BrokerTask {
             received,
             tables,
             bounds: JoinSet::new(),
+            bounds_failed: false,
             actions: Vec::new(),
             wake_at: None,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -153,7 +156,7 @@ impl BrokerTask {
                 }
                 // All that came in is applied before anything new starts.
                 Wake::Messages => messages.drain(..).for_each(|message| self.apply(message)),
-                Wake::Table => self.ask_bounds(),
+                Wake::Table => self.ask_bounds(Duration::ZERO),
                 Wake::Bounds(Ok(bounds)) => self.triggers_changed(&bounds),
                 Wake::Bounds(Err(error)) => self.bounds_unknown(&error),
                 Wake::Room => self.turn(BrokerCore::admission_room),
@@ -190,12 +193,15 @@ impl BrokerTask {
         if self.wake_at.is_some_and(|at| at <= self.io.now()) {
             self.wake_at = None;
             self.turn(BrokerCore::tick);
+            if self.core.take_forgotten() {
+                self.publish_triggers();
+            }
             self.publish_partitions();
         }
     }
 
     /// The newest triggers come into force once it is known what the log holds at this moment.
-    fn ask_bounds(&mut self) {
+    fn ask_bounds(&mut self, after: Duration) {
         if !self.bounds.is_empty() {
             // What is under way will do for these triggers too: an answer from before they came in force makes them start
             // a little early, never late.
@@ -203,25 +209,33 @@ impl BrokerTask {
         }
         let partitions: Vec<Partition> = self.owned.keys().copied().collect();
         let io = self.io.clone();
-        self.bounds.spawn(async move { io.bounds(&partitions).await });
+        self.bounds.spawn(async move {
+            tokio::time::sleep(after).await;
+            io.bounds(&partitions).await
+        });
     }
 
     fn triggers_changed(&mut self, bounds: &BTreeMap<Partition, Bounds>) {
         let is_complete =
             self.owned.iter().all(|(partition, owned)| !owned.is_open() || bounds.contains_key(partition));
         if !is_complete {
-            return self.ask_bounds();
+            return self.ask_bounds(Duration::ZERO);
+        }
+        if std::mem::take(&mut self.bounds_failed) {
+            self.io.status.set_problem(None);
         }
         let table = self.tables.borrow_and_update().clone();
         self.turn(|core, turn| core.triggers_changed(table, bounds, turn));
         self.publish_triggers();
     }
 
-    fn bounds_unknown(&self, error: &LogError) {
+    fn bounds_unknown(&mut self, error: &LogError) {
         // The end of the stream of ownership tells of a closed log.
         if !matches!(error, LogError::Closed) {
             tracing::error!(broker = %self.broker, code = error.code(), "changed triggers are not in force: {error}");
             self.io.status.set_problem(Some(error.to_string().into()));
+            self.bounds_failed = true;
+            self.ask_bounds(limits::LOG_RETRY_MAX);
         }
     }
 

@@ -89,6 +89,9 @@ pub(crate) struct BrokerCore {
     busy: VecDeque<PartitionNumber>,
     /// The wake-up that the shell was asked for last.
     wake_at: Option<Timestamp>,
+    /// Whether a timer for it is set.
+    keeps_house: bool,
+    has_forgotten: bool,
 }
 
 impl BrokerCore {
@@ -96,7 +99,14 @@ impl BrokerCore {
     pub(crate) fn new(config: CoreConfig, table: Arc<TriggerTable>) -> Self {
         let mut shared = Shared::new(config);
         shared.set_table(table);
-        Self { shared, partitions: BTreeMap::new(), busy: VecDeque::new(), wake_at: None }
+        Self {
+            shared,
+            partitions: BTreeMap::new(),
+            busy: VecDeque::new(),
+            wake_at: None,
+            keeps_house: false,
+            has_forgotten: false,
+        }
     }
 
     /// The partition is this process's now.
@@ -106,7 +116,7 @@ impl BrokerCore {
         opened: Opened,
         turn: &mut Turn<'_>,
     ) -> Result<(), RowError> {
-        if self.partitions.is_empty() {
+        if !std::mem::replace(&mut self.keeps_house, true) {
             self.shared.timers.set(turn.now + limits::HOUSEKEEPING_EVERY, Timer::Housekeeping);
         }
         let mut bounds = opened.events_bounds;
@@ -269,6 +279,7 @@ impl BrokerCore {
 
     fn housekeeping(&mut self, turn: &mut Turn<'_>) {
         if self.partitions.is_empty() {
+            self.keeps_house = false;
             return;
         }
         let mut oldest = vec![u64::MAX; self.shared.triggers.len()];
@@ -286,7 +297,25 @@ impl BrokerCore {
         for (state, oldest) in self.shared.triggers.iter().zip(oldest) {
             state.counters.oldest.store(if oldest == u64::MAX { 0 } else { oldest }, Relaxed);
         }
+        self.forget_triggers();
         self.shared.timers.set(turn.now + limits::HOUSEKEEPING_EVERY, Timer::Housekeeping);
+    }
+
+    /// Triggers that are gone and own nothing any more leave no trace.
+    fn forget_triggers(&mut self) {
+        let gone = self.shared.known_triggers().filter(|(_, state)| !state.exists && state.under_way == 0);
+        let gone: Vec<_> = gone.map(|(id, _)| id).collect();
+        for id in gone {
+            if !self.partitions.values().any(|partition| partition.mentions(id)) {
+                self.shared.forget(id);
+                self.has_forgotten = true;
+            }
+        }
+    }
+
+    /// Whether triggers were forgotten since this was asked last, so that [`counters`](Self::counters) are fewer.
+    pub(crate) fn take_forgotten(&mut self) -> bool {
+        std::mem::take(&mut self.has_forgotten)
     }
 
     /// Does what follows from an input: wakes lanes, starts attempts, sweeps and saves, and asks to be woken.
@@ -333,7 +362,7 @@ impl BrokerCore {
 
     /// The triggers the core knows, deleted ones that still own something included, with their counters.
     pub(crate) fn counters(&self) -> Vec<(NamespacedName, Arc<TriggerCounters>)> {
-        self.shared.triggers.iter().map(|state| (state.name.clone(), state.counters.clone())).collect()
+        self.shared.known_triggers().map(|(_, state)| (state.name.clone(), state.counters.clone())).collect()
     }
 
     /// The state of each partition owned.

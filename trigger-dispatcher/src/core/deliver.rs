@@ -211,6 +211,14 @@ impl Partition {
             self.keep(&ended, shared, turn);
             return;
         };
+        if matches!(destination, Destination::Broker(_)) && body.record().envelope.hops == 0 {
+            let failure = reply::forward_loop_failure(destination);
+            open.state = State::Sent { sequence, started: false };
+            let ended = ended(handle, open, body.clone(), trigger);
+            self.free(handle, ended.target, shared, turn);
+            self.failed(ended, failure, shared, turn);
+            return;
+        }
         let event = match (open.target, open.known_failure()) {
             (Target::DeadLetterSink, Some(failure)) => dead_letter::for_sink(event, failure),
             _ => event.clone(),

@@ -9,6 +9,7 @@ mod action;
 mod body;
 mod broker;
 mod counters;
+mod damaged;
 mod deliver;
 mod gate;
 mod health;

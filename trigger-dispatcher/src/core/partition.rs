@@ -1,16 +1,17 @@
 //! One partition of the broker's events topic, and of its sister topics.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::HashMap;
 use pelton_event::Timestamp;
-use pelton_event_log::{Content, Epoch, LaneProgress, Offset, Partition as PartitionNumber};
+use pelton_event_log::{Bounds, Content, Epoch, LaneProgress, Offset, Partition as PartitionNumber};
 use pelton_resources::NamespacedName;
 
 use super::action::{Action, LaneKey, Target, TriggerId, Turn};
 use super::broker::{Opened, PartitionStatus, RowError};
+use super::damaged::{self, Damaged};
 use super::lane::{Gauges, Lane};
 use super::open::{Open, State};
 use super::progress::{self, RetryRow};
@@ -37,8 +38,8 @@ pub(super) struct Partition {
     pub registered: HashMap<TriggerId, Registered>,
     pub lanes: HashMap<LaneKey, Box<Lane>>,
     pub sweeps: Vec<Sweep>,
-    /// Damaged entries behind the head, and whether their dead letters are durable. No lane passes one before.
-    pub damaged: BTreeMap<Offset, bool>,
+    /// Damaged entries behind the head. No lane passes one before its dead letter is durable.
+    pub damaged: Damaged,
     /// Lanes that may want a sweep.
     pub eligible: VecDeque<LaneKey>,
     /// Lanes whose position the head has not reached.
@@ -161,7 +162,7 @@ impl Partition {
             registered: HashMap::new(),
             lanes: HashMap::new(),
             sweeps: Vec::new(),
-            damaged: BTreeMap::new(),
+            damaged: Damaged::default(),
             eligible: VecDeque::new(),
             ahead: Vec::new(),
             pump: VecDeque::new(),
@@ -172,6 +173,11 @@ impl Partition {
         };
         for (name, row) in &events.lanes {
             let damaged = |reason| RowError { row: (**name).into(), reason };
+            if **name == *damaged::ROW {
+                let Bounds { start, end } = events_bounds;
+                partition.damaged = Damaged::load(row, start, end).map_err(damaged)?;
+                continue;
+            }
             let (replay, trigger) = parse_row_name(name).ok_or_else(|| damaged("its name is no trigger"))?;
             let key = LaneKey { trigger: shared.intern(&trigger), replay };
             partition.load_events_row(key, row, events.head, shared).map_err(damaged)?;

@@ -11,6 +11,7 @@
 //! open flags  = u8: 1 attempts, 2 key, 4 keyless, 8 dead letter sink
 //! failure     = reason u8, status, destination, message, body (each length, bytes)
 //! retry row   = version position (offset attempts due)*
+//! damaged row = version (first count)*, `first` as the difference to the end of the run before
 //! ```
 //!
 //! A row that is attached (not detached) stands for everything before the head *or* its position, whichever is further, so
@@ -192,6 +193,33 @@ pub(super) fn encode_retry<'a>(
         count += 1;
     }
     (count, LaneProgress { low, state: writer.finish() })
+}
+
+/// The row that names damaged entries of the events topic whose dead letters are durable: runs of offsets.
+pub(super) fn encode_damaged(runs: &[(Offset, u64)]) -> LaneProgress {
+    let mut writer = Writer(Vec::with_capacity(16));
+    writer.0.push(VERSION);
+    let mut end = 0;
+    for &(first, count) in runs {
+        writer.number(first - end);
+        writer.number(count);
+        end = first + count;
+    }
+    LaneProgress { low: None, state: writer.finish() }
+}
+
+/// Reads a row that names damaged entries.
+pub(super) fn decode_damaged(bytes: &[u8]) -> Read<Vec<(Offset, u64)>> {
+    let mut reader = Reader(bytes);
+    reader.version()?;
+    let (mut runs, mut end) = (Vec::new(), 0_u64);
+    while !reader.0.is_empty() {
+        let first = end.checked_add(reader.number()?).ok_or("an offset is too large")?;
+        let count = reader.number()?;
+        end = first.checked_add(count).ok_or("an offset is too large")?;
+        runs.push((first, count));
+    }
+    Ok(runs)
 }
 
 type Read<T> = Result<T, &'static str>;
@@ -417,13 +445,30 @@ mod tests {
         }
 
         #[test]
+        fn runs_of_damaged_entries_are_read_back(gaps in proptest::collection::vec((1_u64..900, 1_u64..900), 0..20)) {
+            let mut end = 0;
+            let runs: Vec<_> = gaps
+                .into_iter()
+                .map(|(gap, count)| {
+                    let first = end + gap;
+                    end = first + count;
+                    (first, count)
+                })
+                .collect();
+            let row = encode_damaged(&runs);
+            prop_assert_eq!(decode_damaged(&row.state), Ok(runs));
+        }
+
+        #[test]
         fn damaged_rows_are_errors_and_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = decode_events(&bytes);
             let _ = decode_retry(&bytes);
+            let _ = decode_damaged(&bytes);
             let mut versioned = vec![VERSION];
             versioned.extend(bytes);
             let _ = decode_events(&versioned);
             let _ = decode_retry(&versioned);
+            let _ = decode_damaged(&versioned);
         }
     }
 

@@ -10,9 +10,7 @@ use super::body::Body;
 use super::open::State;
 use super::partition::{Partition, lane_of};
 use super::progress::Behind;
-use super::save::{PendingRecord, Role};
 use super::shared::Shared;
-use crate::dead_letter::{self, Place};
 use crate::limits;
 
 impl Partition {
@@ -169,71 +167,6 @@ impl Partition {
                 lane.starved = true;
                 self.mark_dirty(key, turn.now);
             }
-        }
-    }
-
-    /// What cannot be decoded is one dead letter without a trigger; progress passes it only together with that.
-    pub(super) fn keep_undecodable(
-        &mut self,
-        source: Source,
-        offset: Offset,
-        reason: &str,
-        bytes: &[u8],
-        shared: &Shared,
-        turn: &Turn<'_>,
-    ) {
-        if source == Source::Events {
-            // The head comes by again unless it is saved with the dead letter.
-            self.note_damaged(offset, true);
-        }
-        let record = self.undecodable(source, offset, reason, bytes, shared, turn);
-        self.saver.push(record);
-    }
-
-    fn undecodable(
-        &self,
-        source: Source,
-        offset: Offset,
-        reason: &str,
-        bytes: &[u8],
-        shared: &Shared,
-        turn: &Turn<'_>,
-    ) -> PendingRecord {
-        let topics = &shared.config.topics;
-        let topic = if source == Source::Events { &topics.events } else { &topics.retry };
-        let place = Place { trigger: "", partition: self.number, offset };
-        let bytes = bytes::Bytes::copy_from_slice(bytes);
-        let record = dead_letter::undecodable(place, topic.as_str(), reason, &bytes, turn.now);
-        PendingRecord::new(Role::DeadLetter, None, (source, offset), self.number, record)
-    }
-
-    /// A sweep came to an entry that cannot be decoded (any more): which lanes want it is not known, so it becomes one dead
-    /// letter without a trigger. Answers whether lanes may pass it.
-    pub(super) fn passes_damaged(
-        &mut self,
-        offset: Offset,
-        content: &Content,
-        shared: &Shared,
-        turn: &Turn<'_>,
-    ) -> bool {
-        if let Some(durable) = self.damaged.get(&offset) {
-            return *durable;
-        }
-        let (reason, bytes) = match content {
-            Content::Record(_) => ("it has no event", &[][..]),
-            Content::Undecodable { reason, bytes } => (&**reason, &bytes[..]),
-        };
-        self.note_damaged(offset, false);
-        let record = self.undecodable(Source::Events, offset, reason, bytes, shared, turn);
-        self.saver.push_by_itself(record);
-        false
-    }
-
-    fn note_damaged(&mut self, offset: Offset, durable: bool) {
-        self.damaged.insert(offset, durable);
-        if self.damaged.len() > limits::DAMAGED_KNOWN_MAX {
-            // Lanes are rather near the head than far behind it.
-            self.damaged.pop_first();
         }
     }
 }

@@ -64,8 +64,7 @@ impl Shared {
     pub(super) fn all_triggers(&self) -> Vec<TriggerChange> {
         let kind =
             |exists| if exists { ChangeKind::Present { other_filter: false } } else { ChangeKind::Removed };
-        let triggers = (0_u32..).map(TriggerId).zip(&self.triggers);
-        triggers.map(|(id, state)| TriggerChange { id, kind: kind(state.exists) }).collect()
+        self.known_triggers().map(|(id, state)| TriggerChange { id, kind: kind(state.exists) }).collect()
     }
 }
 
@@ -323,12 +322,21 @@ impl Partition {
                 self.remove_lane(key, shared);
             }
         }
-        let deleted =
-            |(id, state): (u32, &super::shared::TriggerState)| (!state.exists).then_some(TriggerId(id));
-        let deleted: Vec<_> = (0_u32..).zip(&shared.triggers).filter_map(deleted).collect();
+        let deleted = shared.known_triggers().filter(|(_, state)| !state.exists);
+        let deleted: Vec<_> = deleted.map(|(id, _)| id).collect();
         for id in deleted {
             self.withdraw_if_old(id, shared, turn);
         }
+    }
+
+    /// Whether anything here goes by the id of the trigger.
+    pub(super) fn mentions(&self, id: TriggerId) -> bool {
+        let is_of = |key: &LaneKey| key.trigger == id;
+        self.registered.contains_key(&id)
+            || self.loaded_retries.contains_key(&id)
+            || self.lanes.keys().any(is_of)
+            || self.eligible.iter().chain(&self.ahead).chain(&self.pump).chain(&self.touched).any(is_of)
+            || self.saver.mentions(id)
     }
 
     /// Lets go what a trigger owed that was deleted long ago.

@@ -8,7 +8,7 @@ mod choose;
 mod refusal;
 mod waiting;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,7 +18,7 @@ use pelton_event_log::{
     Urgency,
 };
 
-use super::action::{Action, LaneKey, SaveId, Source, Turn};
+use super::action::{Action, LaneKey, SaveId, Source, TriggerId, Turn};
 use super::body::BodyBudget;
 use super::counters::TriggerCounters;
 use super::lane::Lane;
@@ -127,6 +127,20 @@ impl Saver {
         self.records.push(record);
     }
 
+    /// Damaged entries of the events topic whose dead letters are not in the save `id`, and whether some are.
+    pub(super) fn damaged_not_in(&self, id: u64) -> (BTreeSet<Offset>, bool) {
+        let letters = self.records.iter().chain(self.nobodys.iter());
+        let (mut waiting, mut some_are) = (BTreeSet::new(), false);
+        for letter in letters.filter(|record| record.lane.is_none() && record.source == Source::Events) {
+            if letter.save == id {
+                some_are = true;
+            } else {
+                waiting.insert(letter.offset);
+            }
+        }
+        (waiting, some_are)
+    }
+
     /// What was learnt from a part of the retry topic is not saved: the next owner learns it again.
     pub(super) fn forget_retries(&mut self) {
         self.retry_dirty.clear();
@@ -180,6 +194,14 @@ impl Saver {
         let waits_for_records = lane.events.waits_for_records() || lane.retries.waits_for_records();
         let is_heavy = is_spent || self.bytes_waiting() > shared.sizes.records_waiting_bytes;
         (waits_for_records && is_heavy) || (!has_body && lane.has_sent() && (lane.held_back || is_spent))
+    }
+
+    /// Whether anything that is to be saved goes by the id of the trigger.
+    pub(super) fn mentions(&self, id: TriggerId) -> bool {
+        let is_of = |key: &LaneKey| key.trigger == id;
+        let records = self.records.iter().filter_map(|record| record.lane.as_ref());
+        let saving = self.outstanding.iter().flat_map(|save| save.lanes.iter().chain(&save.retry_lanes));
+        records.chain(saving).chain(&self.dirty).chain(&self.retry_dirty).any(is_of)
     }
 
     fn has_work(&self) -> bool {
@@ -274,6 +296,7 @@ impl Partition {
         let retry_rows = self.retry_rows(&retry_lanes, retry_head, id, shared);
         let removed = std::mem::take(&mut self.saver.removed);
         rows.extend(removed.iter().map(|name| (name.clone(), None)));
+        rows.extend(self.damaged_row(id));
         let head = Some(head).filter(|head| *head > self.saver.saved_head);
         let retry_head = Some(retry_head).filter(|head| *head > self.saver.saved_retry_head);
         let (records, bytes, largest) = (content.records.len(), content.bytes, content.largest);
@@ -352,7 +375,7 @@ impl Partition {
         let mut has_damaged = false;
         saver.records.retain(|record| {
             if record.save == save.id && record.lane.is_none() {
-                damaged.insert(record.offset, true);
+                damaged.kept(record.offset);
                 has_damaged = true;
             }
             if record.save == save.id

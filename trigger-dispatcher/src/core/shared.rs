@@ -27,6 +27,8 @@ pub(super) struct Shared {
     /// The id of each trigger of the table, by its number there.
     pub ids: Vec<TriggerId>,
     names: HashMap<NamespacedName, TriggerId>,
+    /// Ids of triggers that are forgotten.
+    free: Vec<TriggerId>,
     pub triggers: Vec<TriggerState>,
     /// Kept between events, so that matching needs no memory of its own.
     pub matches: Matches,
@@ -50,6 +52,8 @@ pub(super) struct TriggerState {
     pub trigger: Option<Arc<Trigger>>,
     /// Whether it exists.
     pub exists: bool,
+    /// Nothing is owed to it any more and no partition knows it: its id is free for another one.
+    pub forgotten: bool,
     /// Deliveries under way, those that wait for a slot or for their record included.
     pub under_way: u32,
     pub gate: Gate,
@@ -81,6 +85,7 @@ impl Shared {
             table: Arc::default(),
             ids: Vec::new(),
             names: HashMap::new(),
+            free: Vec::new(),
             triggers: Vec::new(),
             matches: Matches::default(),
             timers: Timers::default(),
@@ -104,18 +109,36 @@ impl Shared {
         if let Some(id) = self.names.get(name) {
             return *id;
         }
-        let id = TriggerId(u32::try_from(self.triggers.len()).unwrap_or(u32::MAX));
-        self.names.insert(name.clone(), id);
-        self.triggers.push(TriggerState {
+        let state = TriggerState {
             name: name.clone(),
             trigger: None,
             exists: false,
+            forgotten: false,
             under_way: 0,
             gate: Gate::new(),
             line: Line::default(),
             counters: Arc::default(),
-        });
+        };
+        let id = self.free.pop().unwrap_or(TriggerId(u32::try_from(self.triggers.len()).unwrap_or(u32::MAX)));
+        match self.triggers.get_mut(id.0 as usize) {
+            Some(free) => *free = state,
+            None => self.triggers.push(state),
+        }
+        self.names.insert(name.clone(), id);
         id
+    }
+
+    /// Forgets a trigger that is gone and that no partition knows any more.
+    pub(super) fn forget(&mut self, id: TriggerId) {
+        let state = &mut self.triggers[id.0 as usize];
+        state.forgotten = true;
+        self.names.remove(&state.name);
+        self.free.push(id);
+    }
+
+    /// The triggers that are there, and those that are gone and still own something.
+    pub(super) fn known_triggers(&self) -> impl Iterator<Item = (TriggerId, &TriggerState)> {
+        (0..).map(TriggerId).zip(&self.triggers).filter(|(_, state)| !state.forgotten)
     }
 
     pub(super) fn trigger(&self, id: TriggerId) -> &TriggerState {

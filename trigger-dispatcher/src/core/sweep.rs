@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use pelton_event::Record;
-use pelton_event_log::{Chunk, Content, Offset};
+use pelton_event_log::{Chunk, Content, Entry, Offset};
 
 use super::action::{Action, LaneKey, SweepId, Turn};
 use super::body::Body;
@@ -108,10 +108,11 @@ impl Partition {
             }
             return;
         }
-        let mut end = chunk.next.clamp(sweep.position, self.head.max(sweep.position));
+        let Chunk { entries, next } = chunk;
+        let mut end = next.clamp(sweep.position, self.head.max(sweep.position));
         self.board(&mut sweep, end, shared);
         let (mut taken, mut read) = (0_u32, 0_u32);
-        for entry in chunk.entries {
+        for (index, entry) in entries.iter().enumerate() {
             if entry.offset < sweep.position || entry.offset >= end || sweep.aboard.is_empty() {
                 continue;
             }
@@ -124,6 +125,7 @@ impl Partition {
                     if self.is_wanted(&sweep, entry.offset)
                         && !self.passes_damaged(entry.offset, content, shared, turn)
                     {
+                        self.note_damaged_ahead(&sweep, &entries[index + 1..], end, shared, turn);
                         end = entry.offset;
                         self.hold(&mut sweep, end);
                     }
@@ -136,6 +138,24 @@ impl Partition {
         let stuck = end == sweep.position && end < self.head;
         sweep.position = end;
         self.end_chunk(sweep, stuck, shared, turn);
+    }
+
+    /// Lanes have to wait before a damaged entry: those that follow are looked at now, so that a lost stretch of the log is
+    /// passed in large steps.
+    fn note_damaged_ahead(
+        &mut self,
+        sweep: &Sweep,
+        ahead: &[Entry],
+        end: Offset,
+        shared: &Shared,
+        turn: &Turn<'_>,
+    ) {
+        for entry in ahead.iter().filter(|entry| entry.offset < end) {
+            let is_event = matches!(&entry.content, Content::Record(record) if record.event.is_some());
+            if !is_event && self.is_wanted(sweep, entry.offset) {
+                self.passes_damaged(entry.offset, &entry.content, shared, turn);
+            }
+        }
     }
 
     /// Lanes whose position the chunk passes come aboard.

@@ -1,5 +1,6 @@
 //! The core with one partition, step by step.
 
+mod damage;
 mod fairness;
 mod memory;
 mod refusals;
@@ -11,19 +12,22 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pelton_event::{Envelope, Event, EventBuilder, Kind, Record, SpecVersion, Timestamp};
+use pelton_event::{
+    DeadLetterReason, Envelope, Event, EventBuilder, Kind, Record, SpecVersion, Step, Timestamp,
+};
 use pelton_event_log::{
     AppendError, Batch, Bounds, BrokerTopics, Chunk, Content, Entry, Epoch, Offset, Progress, ProgressUpdate,
     Urgency,
 };
 use pelton_filter::{Expression, Filter};
 use pelton_resources::contracts::{Outcome, Response};
-use pelton_resources::{DeliveryPolicy, Order, Start, Trigger};
+use pelton_resources::{DeliveryPolicy, Destination, NamespacedName, Order, Start, Trigger};
 
 use super::action::{Action, Admission, Attempt, SaveId, Turn};
 use super::body::BodyBudget;
 use super::broker::{BrokerCore, CoreConfig, Opened};
 use super::lane::Sizes;
+use super::shared::Timer;
 use crate::limits;
 use crate::select::TriggerTable;
 use crate::testing::trigger;
@@ -390,11 +394,54 @@ fn what_a_deleted_trigger_owes_waits_seven_days_and_is_withdrawn() {
     let left = 40 - in_flight.len() as i64;
     assert_eq!((bench.count("t", owed), bench.attempts.len()), (left, 0));
     assert_eq!(bench.events.lanes["default/t"].low, Some(in_flight.len() as Offset));
+    let counters = bench.core.counters()[0].1.clone();
     bench.now += u64::try_from(limits::DELETED_TRIGGER_KEPT.as_millis()).unwrap();
     bench.pass(Duration::from_secs(5));
-    let withdrawn = bench.count("t", |counters| counters.withdrawn.load(Relaxed).cast_signed());
-    assert_eq!((withdrawn, bench.count("t", owed)), (left, 0));
+    assert_eq!((counters.withdrawn.load(Relaxed).cast_signed(), owed(&counters)), (left, 0));
     assert!(bench.events.lanes.is_empty(), "{:?}", bench.events.lanes);
+    // Nothing tells of it any more, and its place is another one's.
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.core.counters().is_empty());
+    bench.set_triggers(vec![trigger("other")]);
+    bench.arrive([event(60, "a", 10)]);
+    assert_eq!((bench.attempts.len(), bench.core.shared.triggers.len()), (1, 1));
+    assert_eq!(bench.count("other", owed), 1);
+    assert_eq!(bench.core.counters().len(), 1);
+}
+
+#[test]
+fn who_loses_and_regains_all_partitions_keeps_house_once_a_second() {
+    let mut bench = Bench::new(vec![trigger("t")]);
+    for _ in 0..5 {
+        bench.turn(|core, turn| core.lost(0, turn));
+        bench.gain();
+    }
+    bench.store();
+    let ticks = |bench: &mut Bench| {
+        std::iter::from_fn(|| bench.core.shared.timers.pop_due(Timestamp::from_millis(bench.now)))
+            .filter(|timer| matches!(timer, Timer::Housekeeping))
+            .count()
+    };
+    bench.now += 10_000;
+    assert_eq!(ticks(&mut bench), 1);
+}
+
+#[test]
+fn an_event_without_hops_does_not_go_to_another_broker() {
+    let to = Destination::Broker(NamespacedName::new("default", "other"));
+    let mut bench = Bench::new(vec![Trigger { subscriber: Some(to), ..trigger("t") }]);
+    bench.store();
+    let (from, time) = (bench.core.partitions[&0].head, Timestamp::from_millis(bench.now));
+    for (id, hops) in [(0, 0), (1, 1)] {
+        let event = event(id, "a", 10);
+        bench.log.push(Record::new(Envelope::of_event(&event, time, None).with_hops(hops), event));
+    }
+    let chunk = bench.read(from, 2);
+    bench.turn(|core, turn| core.head_read(0, chunk, turn));
+    assert_eq!(bench.attempts.iter().map(|attempt| attempt.event.id()).collect::<Vec<_>>(), ["1"]);
+    let (_, batch) = bench.saves.front().unwrap();
+    let step = batch.records[0].2.envelope.step().unwrap();
+    assert!(matches!(step, Step::DeadLetter { failure, .. } if failure.reason == DeadLetterReason::Loop));
 }
 
 #[test]
@@ -437,29 +484,6 @@ fn a_paused_trigger_keeps_its_events_waiting() {
     assert_eq!((bench.attempts.len(), bench.count("t", owed)), (0, 3));
     bench.set_triggers(vec![trigger("t")]);
     assert_eq!(bench.attempts.len(), 3);
-}
-
-#[test]
-fn what_is_spoilt_while_lanes_are_behind_is_one_dead_letter_before_any_passes_it() {
-    let paused = |name| Trigger { paused: true, ..trigger(name) };
-    let mut bench = Bench::new(vec![paused("a"), paused("b")]);
-    bench.arrive((0..3).map(|id| event(id, "a", 10)));
-    bench.pass(Duration::from_secs(1));
-    bench.damaged.insert(1);
-    // Who takes over has never read it.
-    bench.restart();
-    bench.store();
-    bench.refuse = Box::new(|batch| (!batch.records.is_empty()).then_some(AppendError::DiskFull));
-    bench.set_triggers(vec![trigger("a"), trigger("b")]);
-    bench.pass(Duration::from_secs(10));
-    let ids = |bench: &Bench| -> Vec<String> {
-        bench.attempts.iter().map(|attempt| attempt.event.id().to_owned()).collect()
-    };
-    assert_eq!(ids(&bench), ["0", "0"], "the dead letter is not durable");
-    bench.refuse = Box::new(|_| None);
-    bench.pass(Duration::from_secs(10));
-    assert_eq!(ids(&bench), ["0", "0", "2", "2"]);
-    assert_eq!(bench.dead_letters, 1);
 }
 
 #[test]

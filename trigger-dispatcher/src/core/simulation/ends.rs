@@ -84,10 +84,11 @@ impl World {
                 let kept_letters =
                     self.book.undecodable.get(&(partition, offset)).copied().unwrap_or_default();
                 if offset < kept.start || kept.damaged.contains(&offset) {
+                    let once = kept_letters <= 1 || self.plan.partial;
+                    assert!(once, "{kept_letters} dead letters of {partition}/{offset}, which was spoilt");
                     continue;
                 }
-                // Who takes the partition over does not know which were kept already.
-                let most = if self.plan.partial { u32::MAX } else { self.tenures[&partition] };
+                let most = if self.plan.partial { u32::MAX } else { 1 };
                 let right = if undecodable { (1..=most).contains(&kept_letters) } else { kept_letters == 0 };
                 assert!(right, "{kept_letters} dead letters of {partition}/{offset}");
             }

@@ -1,7 +1,6 @@
 //! A log that does not take everything.
 
-use pelton_event::{Origin, Step};
-use pelton_resources::Destination;
+use pelton_event::Origin;
 
 use super::*;
 use crate::core::action::Target;
