@@ -68,21 +68,33 @@ pub(crate) fn run(arguments: &Arguments, format: Format) -> Result<(), Failure> 
         let file = File::open(&arguments.cases).map_err(|error| Failure::file(&arguments.cases, &error))?;
         Box::new(BufReader::new(file))
     };
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        if read.map_err(|error| Failure::file(&arguments.cases, &error))? == 0 {
-            return Ok(());
-        }
-        let text = line.trim_ascii();
-        if text.is_empty() {
-            continue;
-        }
-        let answer = answer(text).unwrap_or_else(|error| Answer { error: Some(error), matches: None });
+    while let Some(line) =
+        next_line(&mut input, LINE_BYTES_MAX).map_err(|error| Failure::file(&arguments.cases, &error))?
+    {
+        let answer = match line.as_deref().map(<[u8]>::trim_ascii) {
+            Some([]) => continue,
+            Some(text) => answer(text),
+            None => Err(format!("the line is longer than {LINE_BYTES_MAX} bytes")),
+        };
+        let answer = answer.unwrap_or_else(|error| Answer { error: Some(error), matches: None });
         let answer = serde_json::to_string(&answer);
         output::line(&answer.map_err(|error| Failure::failed(None, error.to_string()))?)?;
     }
+    Ok(())
+}
+
+/// The next line, `Some(None)` for one that is longer than `bytes_max`, `None` at the end. A long line is read to its end, so
+/// that each line has one answer.
+fn next_line(input: &mut impl BufRead, bytes_max: u64) -> std::io::Result<Option<Option<Vec<u8>>>> {
+    let mut line = Vec::new();
+    if input.by_ref().take(bytes_max).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.ends_with(b"\n") || (line.len() as u64) < bytes_max {
+        return Ok(Some(Some(line)));
+    }
+    input.skip_until(b'\n')?;
+    Ok(Some(None))
 }
 
 fn answer(line: &[u8]) -> Result<Answer, String> {
@@ -188,6 +200,17 @@ mod tests {
         let answer = case(rest).unwrap();
         assert_eq!(answer.error, None, "{rest}");
         answer.matches.unwrap()
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_one_line() {
+        let mut input = &b"ab\nabcdefgh\n\nlast"[..];
+        let mut next = || next_line(&mut input, 4).unwrap();
+        assert_eq!(next(), Some(Some(b"ab\n".to_vec())));
+        assert_eq!(next(), Some(None));
+        assert_eq!(next(), Some(Some(b"\n".to_vec())));
+        assert_eq!(next(), Some(None));
+        assert_eq!(next(), None);
     }
 
     #[test]
