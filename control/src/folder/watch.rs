@@ -16,6 +16,8 @@ use crate::limits;
 pub(super) struct FolderWatch {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
+    /// Those that could not be watched: told once, tried again at every change.
+    unwatched: BTreeSet<PathBuf>,
     changed: Arc<Notify>,
 }
 
@@ -33,7 +35,7 @@ impl FolderWatch {
         if let Err(error) = &watcher {
             tracing::warn!(%error, "folders cannot be watched here; they are read every few seconds");
         }
-        Self { watcher: watcher.ok(), watched: BTreeSet::new(), changed }
+        Self { watcher: watcher.ok(), watched: BTreeSet::new(), unwatched: BTreeSet::new(), changed }
     }
 
     /// Whether changes are told.
@@ -49,6 +51,7 @@ impl FolderWatch {
             let _ = watcher.unwatch(gone);
         }
         self.watched.retain(|folder| folders.contains(folder));
+        self.unwatched.retain(|folder| folders.contains(folder));
         for fresh in folders {
             if self.watched.contains(fresh) {
                 continue;
@@ -56,12 +59,14 @@ impl FolderWatch {
             match watcher.watch(fresh, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     self.watched.insert(fresh.clone());
+                    self.unwatched.remove(fresh);
                     // Something may have changed between reading and watching.
                     self.changed.notify_one();
                 }
-                Err(error) => {
+                Err(error) if self.unwatched.insert(fresh.clone()) => {
                     tracing::warn!(folder = %fresh.display(), %error, "this folder is not watched, only read from time to time");
                 }
+                Err(_) => {}
             }
         }
     }
