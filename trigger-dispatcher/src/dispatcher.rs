@@ -101,6 +101,8 @@ struct Shared {
 #[derive(Debug)]
 struct Running {
     task: Id,
+    /// The Broker, as its topics are to be.
+    broker: watch::Sender<Arc<Broker>>,
     tables: watch::Sender<Arc<TriggerTable>>,
     stop: CancellationToken,
 }
@@ -199,14 +201,9 @@ impl Dispatcher {
                 let same_log = before.topic == after.topic && before.partitions == after.partitions;
                 if !after.readiness.is_ready() || !same_log {
                     self.stop(&after.name);
-                } else if self.running.contains_key(&after.name) {
-                    let (shared, broker) = (self.shared.clone(), after.clone());
+                } else if let Some(running) = self.running.get(&after.name) {
                     // Another retention; what the broker task does is not concerned by it.
-                    self.tasks.spawn(async move {
-                        if let Err(error) = shared.ensure(&broker).await {
-                            tracing::warn!(broker = %broker.name, code = error.code(), "its topics cannot be changed: {error}");
-                        }
-                    });
+                    running.broker.send_replace(after.clone());
                 }
             }
         }
@@ -264,11 +261,12 @@ impl Dispatcher {
     fn start(&mut self, name: &NamespacedName, table: Arc<TriggerTable>) {
         let Some(broker) = self.current.brokers.get(name).cloned() else { return };
         let after = if self.defective.remove(name) { limits::RESTART_AFTER } else { Duration::ZERO };
+        let (broker, brokers) = watch::channel(broker);
         let (tables, received) = watch::channel(table);
         let stop = CancellationToken::new();
-        let serve = serve(self.shared.clone(), broker, received, stop.clone(), after);
+        let serve = serve(self.shared.clone(), brokers, received, stop.clone(), after);
         let task = self.tasks.spawn(serve).id();
-        self.running.insert(name.clone(), Running { task, tables, stop });
+        self.running.insert(name.clone(), Running { task, broker, tables, stop });
     }
 
     fn stop(&mut self, name: &NamespacedName) {
@@ -317,11 +315,12 @@ impl Shared {
 /// Runs the broker task of `broker`, once its topics are there.
 async fn serve(
     shared: Arc<Shared>,
-    broker: Arc<Broker>,
+    mut brokers: watch::Receiver<Arc<Broker>>,
     tables: watch::Receiver<Arc<TriggerTable>>,
     stop: CancellationToken,
     after: Duration,
 ) {
+    let broker = brokers.borrow_and_update().clone();
     let status = shared.board.broker(&broker.name);
     let topics = async {
         tokio::time::sleep(after).await;
@@ -358,7 +357,34 @@ async fn serve(
         tables,
         stop,
     };
-    BrokerTask::new(parts).run().await;
+    tokio::select! {
+        () = BrokerTask::new(parts).run() => {}
+        () = keep_topics(&shared, brokers) => {}
+    }
+}
+
+/// Brings each change of the Broker to its topics, the newest only, until the log has taken it. Runs for ever.
+async fn keep_topics(shared: &Shared, mut brokers: watch::Receiver<Arc<Broker>>) {
+    let mut failures = 0_u32;
+    loop {
+        let again = limits::LOG_RETRY_MIN * 2_u32.saturating_pow(failures.min(16));
+        let again = again.min(limits::LOG_RETRY_MAX);
+        tokio::select! {
+            Ok(()) = brokers.changed() => failures = 0,
+            () = tokio::time::sleep(again), if failures > 0 => {}
+            else => std::future::pending().await,
+        }
+        let broker = brokers.borrow_and_update().clone();
+        match shared.ensure(&broker).await {
+            Ok(_) => failures = 0,
+            Err(error) => {
+                if failures == 0 {
+                    tracing::warn!(broker = %broker.name, code = error.code(), "its topics cannot be changed yet: {error}");
+                }
+                failures += 1;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use pelton_event_log::TopicName;
 use pelton_filter::{Expression, Filter};
-use pelton_resources::{Destination, Reason, Start};
+use pelton_resources::{Destination, Reason, RetentionPolicy, Start};
 
 use super::*;
 use crate::testing::{broker, event, response, trigger};
@@ -67,6 +67,26 @@ async fn quick_changes_of_a_broker_end_with_the_last_one() {
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;
     world.counted("b", "delivered", 1).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_budget_of_a_broker_comes_into_force_though_the_log_refuses_at_first() {
+    let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    world.ready(&["a"]).await;
+    log.fail_topics(3);
+    for bytes in [1, 2, 3] {
+        let retention = RetentionPolicy { bytes, ..broker("main").retention };
+        let edited = Broker { retention, ..broker("main") };
+        world.snapshots.send_replace(snapshot(vec![edited], vec![trigger("a")]));
+        tokio::task::yield_now().await;
+    }
+    let topics = crate::topics::names(&broker("main"));
+    until("the last one is in force", || {
+        [&topics.events, &topics.retry, &topics.dead_letter].iter().all(|topic| log.budget(topic) == Some(3))
+    })
+    .await;
     world.stop().await;
 }
 
