@@ -41,6 +41,17 @@ pub(crate) fn for_sink(event: &Event, failure: &Failure) -> Event {
         .unwrap_or_else(|| event.clone())
 }
 
+/// What a dead letter says whose failure nobody remembers.
+pub(crate) fn unknown_failure() -> Failure {
+    Failure {
+        reason: DeadLetterReason::Exhausted,
+        destination: "".into(),
+        status: 0,
+        message: "why it failed is not known any more".into(),
+        body: Bytes::new(),
+    }
+}
+
 /// The record that keeps what nobody took.
 pub(crate) fn kept(
     record: &Record,

@@ -59,9 +59,7 @@ pub const BODY_KEPT_FOR: Duration = Duration::from_millis(500);
 pub const RELIEF_EVERY: Duration = Duration::from_millis(50);
 /// Damaged entries of a partition that are remembered, so that each becomes one dead letter however many lanes pass it.
 pub const DAMAGED_KNOWN_MAX: usize = 65_536;
-/// Entries that a sweep asks for at a time.
-pub const SWEEP_ENTRIES_MAX: usize = 4_096;
-/// The same, at least.
+/// Entries that a sweep asks for at a time, at least.
 pub const SWEEP_ENTRIES_MIN: usize = 16;
 /// Bytes of one read, about.
 pub const READ_BYTES: usize = 256 * 1024;

@@ -8,7 +8,7 @@ use crate::dead_letter::Place;
 use crate::judge::address;
 
 /// The attribute of Knative's loop guard. Pelton counts hops in the envelope; what a subscriber says about them is not heeded.
-const HOPS_ATTRIBUTE: &str = "knativebrokerttl";
+pub(crate) const HOPS_ATTRIBUTE: &str = "knativebrokerttl";
 
 /// The record of `reply` to the event with the envelope `origin`, and its partition: by its key, else `random` modulo the
 /// number of partitions. `None` if it has no hops left.

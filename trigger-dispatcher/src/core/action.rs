@@ -113,11 +113,9 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// Where to.
     pub(crate) fn destination(&self) -> &Destination {
-        let destination = match self.destination {
-            Target::Subscriber => self.trigger.subscriber.as_ref(),
-            Target::DeadLetterSink => self.trigger.delivery.dead_letter_sink.as_ref(),
-        };
-        destination.expect("an attempt is only made towards a destination that the trigger has")
+        self.destination
+            .of(&self.trigger)
+            .expect("an attempt is only made towards a destination that the trigger has")
     }
 
     /// The trace the event belongs to.
@@ -138,6 +136,16 @@ pub(crate) enum Target {
     Subscriber,
     /// The dead letter sink.
     DeadLetterSink,
+}
+
+impl Target {
+    /// This destination of `trigger`, if it has one.
+    pub(super) fn of(self, trigger: &Trigger) -> Option<&Destination> {
+        match self {
+            Self::Subscriber => trigger.subscriber.as_ref(),
+            Self::DeadLetterSink => trigger.delivery.dead_letter_sink.as_ref(),
+        }
+    }
 }
 
 /// Names a trigger for as long as the core lives.

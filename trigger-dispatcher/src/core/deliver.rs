@@ -19,23 +19,26 @@ use crate::dead_letter::{self, Place};
 use crate::judge::{self, Judgement, Verdict};
 use crate::{limits, reply};
 
+/// The destination of a trigger that has lost it since: only people read what it is called.
+static GONE: Destination = Destination::Uri(String::new());
+
 /// An open event, by name.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Handle {
+pub(super) struct EventRef {
     pub lane: LaneKey,
     pub source: Source,
     pub offset: Offset,
 }
 
-impl Handle {
+impl EventRef {
     fn entry(self) -> (Source, Offset) {
         (self.source, self.offset)
     }
 }
 
 /// An attempt that ended: what is needed to decide what becomes of its event.
-struct Ended {
-    handle: Handle,
+struct Tried {
+    handle: EventRef,
     /// Where the event is in the events topic.
     origin: Offset,
     target: Target,
@@ -85,14 +88,14 @@ impl Partition {
                     if source == Source::Events {
                         lane.fix(offset);
                     }
-                    self.begin(Handle { lane: key, source, offset }, shared, turn);
+                    self.begin(EventRef { lane: key, source, offset }, shared, turn);
                 }
             }
         }
     }
 
     /// Sends an event whose permits are taken, or reads it again first.
-    fn begin(&mut self, handle: Handle, shared: &mut Shared, turn: &mut Turn<'_>) {
+    fn begin(&mut self, handle: EventRef, shared: &mut Shared, turn: &mut Turn<'_>) {
         let sequence = shared.next_sequence();
         let number = self.number;
         let Some(lane) = self.lanes.get_mut(&handle.lane) else { return };
@@ -103,7 +106,7 @@ impl Partition {
         }
         open.state = State::Fetching { sequence };
         lane.fetching += 1;
-        let Handle { lane, source, offset } = handle;
+        let EventRef { lane, source, offset } = handle;
         turn.actions.push(Action::Fetch(FetchId { partition: number, source, offset, lane, sequence }));
     }
 
@@ -115,7 +118,7 @@ impl Partition {
         shared: &mut Shared,
         turn: &mut Turn<'_>,
     ) {
-        let handle = Handle { lane: id.lane, source: id.source, offset: id.offset };
+        let handle = EventRef { lane: id.lane, source: id.source, offset: id.offset };
         let Some(lane) = self.lanes.get_mut(&id.lane) else { return };
         let moving = lane.reposition.is_some();
         let Some(open) = lane.get_mut(id.source, id.offset) else { return };
@@ -145,8 +148,14 @@ impl Partition {
     }
 
     /// An event that was read again is sent, unless there is no room for it: one of each lane goes in any case.
-    fn fetched_record(&mut self, handle: Handle, record: &Record, shared: &mut Shared, turn: &mut Turn<'_>) {
-        let Handle { source, offset, .. } = handle;
+    fn fetched_record(
+        &mut self,
+        handle: EventRef,
+        record: &Record,
+        shared: &mut Shared,
+        turn: &mut Turn<'_>,
+    ) {
+        let EventRef { source, offset, .. } = handle;
         let Some(lane) = self.lanes.get_mut(&handle.lane) else { return };
         // This one is counted as sent by now.
         let has_others = lane.used[0] + lane.used[1] > lane.fetching + 1;
@@ -169,7 +178,7 @@ impl Partition {
     /// An open event whose record cannot be decoded any more is kept as far as it is known.
     pub(super) fn keep_unreadable(
         &mut self,
-        handle: Handle,
+        handle: EventRef,
         content: Content,
         shared: &Shared,
         turn: &mut Turn<'_>,
@@ -191,7 +200,7 @@ impl Partition {
     }
 
     /// Makes the attempt; where there is no dead letter sink (any more) to attempt, the event is kept.
-    fn send(&mut self, handle: Handle, shared: &mut Shared, turn: &mut Turn<'_>) {
+    fn send(&mut self, handle: EventRef, shared: &mut Shared, turn: &mut Turn<'_>) {
         let sequence = shared.next_sequence();
         let state = shared.trigger(handle.lane.trigger);
         let Some(trigger) = state.trigger.clone() else { return };
@@ -200,23 +209,19 @@ impl Partition {
         let Some(open) = lane.get_mut(handle.source, handle.offset) else { return };
         let Some(body) = open.body.clone() else { return };
         let Some(event) = &body.record().event else { return };
-        let destination = match open.target {
-            Target::Subscriber => trigger.subscriber.as_ref(),
-            Target::DeadLetterSink => trigger.delivery.dead_letter_sink.as_ref(),
-        };
-        let Some(destination) = destination else {
+        let Some(destination) = open.target.of(&trigger) else {
             open.state = State::Sent { sequence, started: false };
-            let ended = ended(handle, open, body.clone(), trigger);
-            self.free(handle, ended.target, shared, turn);
-            self.keep(&ended, shared, turn);
+            let tried = tried(handle, open, body.clone(), trigger);
+            self.free(handle, tried.target, shared, turn);
+            self.keep(&tried, shared, turn);
             return;
         };
         if matches!(destination, Destination::Broker(_)) && body.record().envelope.hops == 0 {
             let failure = reply::forward_loop_failure(destination);
             open.state = State::Sent { sequence, started: false };
-            let ended = ended(handle, open, body.clone(), trigger);
-            self.free(handle, ended.target, shared, turn);
-            self.failed(ended, failure, shared, turn);
+            let tried = tried(handle, open, body.clone(), trigger);
+            self.free(handle, tried.target, shared, turn);
+            self.failed(tried, failure, shared, turn);
             return;
         }
         let event = match (open.target, open.known_failure()) {
@@ -230,7 +235,7 @@ impl Partition {
         open.state = State::Sent { sequence, started };
         let (attempts, target) = (open.attempts, open.target);
         lane.started += u32::from(started);
-        let Handle { lane, source, offset } = handle;
+        let EventRef { lane, source, offset } = handle;
         let id = AttemptId { partition: self.number, lane, source, offset, sequence };
         turn.actions.push(Action::Attempt(Attempt {
             id,
@@ -256,7 +261,7 @@ impl Partition {
     }
 
     /// Gives the permits of an attempt back.
-    fn free(&mut self, handle: Handle, target: Target, shared: &mut Shared, turn: &mut Turn<'_>) {
+    fn free(&mut self, handle: EventRef, target: Target, shared: &mut Shared, turn: &mut Turn<'_>) {
         if let Some(lane) = self.lanes.get_mut(&handle.lane) {
             let used = &mut lane.used[target as usize];
             *used = used.saturating_sub(1);
@@ -273,7 +278,7 @@ impl Partition {
         shared: &mut Shared,
         turn: &mut Turn<'_>,
     ) {
-        let handle = Handle { lane: id.lane, source: id.source, offset: id.offset };
+        let handle = EventRef { lane: id.lane, source: id.source, offset: id.offset };
         let Some(lane) = self.lanes.get_mut(&id.lane) else { return };
         let Some(open) = lane.get_mut(id.source, id.offset) else { return };
         let State::Sent { sequence, started } = open.state else { return };
@@ -284,33 +289,27 @@ impl Partition {
         }
         open.attempts += 1;
         let counters = state.counters.clone();
-        let ended = ended(handle, open, body.clone(), trigger);
+        let tried = tried(handle, open, body.clone(), trigger);
         lane.started -= u32::from(started);
         lane.held_back = false;
-        self.free(handle, ended.target, shared, turn);
-        let destination = match ended.target {
-            Target::Subscriber => ended.trigger.subscriber.as_ref(),
-            Target::DeadLetterSink => ended.trigger.delivery.dead_letter_sink.as_ref(),
-        };
-        // The trigger may have lost its destination since; the name is only for people then.
-        let gone = Destination::Uri(String::new());
-        let destination = destination.unwrap_or(&gone);
+        self.free(handle, tried.target, shared, turn);
+        let destination = tried.target.of(&tried.trigger).unwrap_or(&GONE);
         let jitter = shared.random.f64();
         let Judgement { verdict, signal, error } =
-            judge::judge(outcome, &ended.trigger.delivery, destination, ended.attempts, jitter);
+            judge::judge(outcome, &tried.trigger.delivery, destination, tried.attempts, jitter);
         if !error.is_empty() {
             counters.failed_attempts.fetch_add(1, Relaxed);
             counters.set_last_error(turn.now, error);
         }
-        if ended.target == Target::Subscriber {
+        if tried.target == Target::Subscriber {
             let next = shared.next_sequence();
             self.learn(handle.lane, signal, (sequence, next), turn);
         }
         match verdict {
-            Verdict::Delivered(None) => self.taken(&ended, turn),
-            Verdict::Delivered(Some(event)) => self.replied(ended, &event, shared, turn),
-            Verdict::Retry(wait) => self.retry(&ended, wait, shared, turn),
-            Verdict::Failed(failure) => self.failed(ended, failure, shared, turn),
+            Verdict::Delivered(None) => self.taken(&tried, turn),
+            Verdict::Delivered(Some(event)) => self.replied(tried, &event, shared, turn),
+            Verdict::Retry(wait) => self.retry(&tried, wait, shared, turn),
+            Verdict::Failed(failure) => self.failed(tried, failure, shared, turn),
         }
     }
 
@@ -328,51 +327,50 @@ impl Partition {
         }
     }
 
-    fn taken(&mut self, ended: &Ended, turn: &mut Turn<'_>) {
-        let end = match ended.target {
+    fn taken(&mut self, tried: &Tried, turn: &mut Turn<'_>) {
+        let end = match tried.target {
             Target::Subscriber => End::Delivered,
             Target::DeadLetterSink => End::DeadLettered,
         };
-        self.settle(ended.handle, end, None, turn);
+        self.settle(tried.handle, end, None, turn);
     }
 
     /// The reply is stored together with the end of its origin.
-    fn replied(&mut self, ended: Ended, event: &Event, shared: &mut Shared, turn: &mut Turn<'_>) {
-        let place = self.origin_of(&ended);
+    fn replied(&mut self, tried: Tried, event: &Event, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let place = self.origin_of(&tried);
         let (partitions, random) = (shared.config.partitions, shared.random.u32(..));
-        let made = reply::record(event, &ended.body.record().envelope, place, turn.now, partitions, random);
-        let end = match (ended.target, made.is_some()) {
+        let made = reply::record(event, &tried.body.record().envelope, place, turn.now, partitions, random);
+        let end = match (tried.target, made.is_some()) {
             (Target::Subscriber, true) => End::Delivered,
             // The dead letter sink has the event; only its reply goes round in a loop.
             (Target::DeadLetterSink, _) => End::DeadLettered,
             (Target::Subscriber, false) => {
-                let gone = Destination::Uri(String::new());
-                let failure = reply::loop_failure(ended.trigger.subscriber.as_ref().unwrap_or(&gone));
-                self.failed(ended, failure, shared, turn);
+                let failure = reply::loop_failure(tried.trigger.subscriber.as_ref().unwrap_or(&GONE));
+                self.failed(tried, failure, shared, turn);
                 return;
             }
         };
-        let Handle { lane, .. } = ended.handle;
-        let entry = ended.handle.entry();
+        let EventRef { lane, .. } = tried.handle;
+        let entry = tried.handle.entry();
         let pending = made
             .map(|(partition, record)| PendingRecord::new(Role::Reply, Some(lane), entry, partition, record));
-        self.settle(ended.handle, end, pending, turn);
+        self.settle(tried.handle, end, pending, turn);
     }
 
     /// The event waits for its next attempt: in the lane, or in the retry topic so that the lane can go on.
-    fn retry(&mut self, ended: &Ended, wait: std::time::Duration, shared: &mut Shared, turn: &mut Turn<'_>) {
+    fn retry(&mut self, tried: &Tried, wait: std::time::Duration, shared: &mut Shared, turn: &mut Turn<'_>) {
         let due = turn.now + wait;
-        let Handle { lane: key, source, offset } = ended.handle;
+        let EventRef { lane: key, source, offset } = tried.handle;
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let moves = source == Source::Events
             && wait > shared.config.wait_in_place_max
             && !lane.stays_in_place()
             && lane.has_room_in_retry();
         if moves {
-            let place = self.origin_of(ended);
+            let place = self.origin_of(tried);
             let record =
-                dead_letter::waiting(ended.body.record(), place, ended.attempts, due, ended.failure.clone());
-            self.move_to_retry_topic(ended.handle, record, turn);
+                dead_letter::waiting(tried.body.record(), place, tried.attempts, due, tried.failure.clone());
+            self.move_to_retry_topic(tried.handle, record, turn);
             return;
         }
         if (wait > limits::BODY_KEPT_FOR || shared.config.budget.is_exceeded())
@@ -381,10 +379,10 @@ impl Partition {
             open.body = None;
         }
         lane.wait(source, offset, due);
-        self.mark_row_dirty(ended.handle, turn);
+        self.mark_row_dirty(tried.handle, turn);
     }
 
-    fn move_to_retry_topic(&mut self, handle: Handle, record: Record, turn: &mut Turn<'_>) {
+    fn move_to_retry_topic(&mut self, handle: EventRef, record: Record, turn: &mut Turn<'_>) {
         let key = handle.lane;
         let pending = PendingRecord::new(Role::Retry, Some(key), handle.entry(), self.number, record);
         if let Some(lane) = self.lanes.get_mut(&key) {
@@ -395,18 +393,18 @@ impl Partition {
 
     /// The destination will not take the event: the dead letter sink gets it, and if that does not take it either, or there
     /// is none, the dead-letter topic.
-    fn failed(&mut self, mut ended: Ended, failure: Box<Failure>, shared: &mut Shared, turn: &mut Turn<'_>) {
-        let Handle { lane: key, source, offset } = ended.handle;
-        if ended.target == Target::DeadLetterSink || ended.trigger.delivery.dead_letter_sink.is_none() {
-            ended.failure.get_or_insert(failure);
-            self.keep(&ended, shared, turn);
+    fn failed(&mut self, mut tried: Tried, failure: Box<Failure>, shared: &mut Shared, turn: &mut Turn<'_>) {
+        let EventRef { lane: key, source, offset } = tried.handle;
+        if tried.target == Target::DeadLetterSink || tried.trigger.delivery.dead_letter_sink.is_none() {
+            tried.failure.get_or_insert(failure);
+            self.keep(&tried, shared, turn);
             return;
         }
         // Rows of the retry topic have no room for why; the next entry there has.
         if source == Source::Retry {
             let record =
-                dead_letter::waiting(ended.body.record(), self.origin_of(&ended), 0, turn.now, Some(failure));
-            self.move_to_retry_topic(ended.handle, record, turn);
+                dead_letter::waiting(tried.body.record(), self.origin_of(&tried), 0, turn.now, Some(failure));
+            self.move_to_retry_topic(tried.handle, record, turn);
             return;
         }
         let Some(lane) = self.lanes.get_mut(&key) else { return };
@@ -415,43 +413,43 @@ impl Partition {
             open.body.take_if(|_| shared.config.budget.is_exceeded());
         }
         lane.turn_to_sink(source, offset, turn.now);
-        self.mark_row_dirty(ended.handle, turn);
+        self.mark_row_dirty(tried.handle, turn);
         self.queue_pump(key);
     }
 
     /// Keeps the event in the dead-letter topic.
-    fn keep(&mut self, ended: &Ended, shared: &Shared, turn: &mut Turn<'_>) {
-        let failure = ended.failure.clone().unwrap_or_else(|| Box::new(unknown_failure()));
-        let earlier = match (ended.target, failure.reason) {
+    fn keep(&mut self, tried: &Tried, shared: &Shared, turn: &mut Turn<'_>) {
+        let failure = tried.failure.clone().unwrap_or_else(|| Box::new(dead_letter::unknown_failure()));
+        let earlier = match (tried.target, failure.reason) {
             (Target::Subscriber, _) => 0,
             (Target::DeadLetterSink, DeadLetterReason::Exhausted | DeadLetterReason::BadReply) => {
-                ended.trigger.delivery.retry.saturating_add(1)
+                tried.trigger.delivery.retry.saturating_add(1)
             }
             (Target::DeadLetterSink, _) => 1,
         };
-        let attempts = ended.attempts.saturating_add(earlier);
+        let attempts = tried.attempts.saturating_add(earlier);
         let record =
-            dead_letter::kept(ended.body.record(), self.origin_of(ended), attempts, failure, turn.now);
-        let Handle { lane, .. } = ended.handle;
+            dead_letter::kept(tried.body.record(), self.origin_of(tried), attempts, failure, turn.now);
+        let EventRef { lane, .. } = tried.handle;
         let pending =
-            PendingRecord::new(Role::DeadLetter, Some(lane), ended.handle.entry(), self.number, record);
-        debug_assert_eq!(shared.trigger(lane.trigger).name, ended.trigger.name);
-        self.settle(ended.handle, End::Kept, Some(pending), turn);
+            PendingRecord::new(Role::DeadLetter, Some(lane), tried.handle.entry(), self.number, record);
+        debug_assert_eq!(shared.trigger(lane.trigger).name, tried.trigger.name);
+        self.settle(tried.handle, End::Kept, Some(pending), turn);
     }
 
-    fn origin_of<'a>(&self, ended: &'a Ended) -> Place<'a> {
-        Place { trigger: ended.trigger.name.as_str(), partition: self.number, offset: ended.origin }
+    fn origin_of<'a>(&self, tried: &'a Tried) -> Place<'a> {
+        Place { trigger: tried.trigger.name.as_str(), partition: self.number, offset: tried.origin }
     }
 
     /// Gives an event its end, which becomes durable with the next save of its lane.
     pub(super) fn settle(
         &mut self,
-        handle: Handle,
+        handle: EventRef,
         end: End,
         record: Option<PendingRecord>,
         turn: &mut Turn<'_>,
     ) {
-        let Handle { lane: key, source, offset } = handle;
+        let EventRef { lane: key, source, offset } = handle;
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if !lane.end(source, offset, end, record.is_some()) {
             return;
@@ -466,7 +464,7 @@ impl Partition {
         self.queue_pump(key);
     }
 
-    fn mark_row_dirty(&mut self, handle: Handle, turn: &Turn<'_>) {
+    fn mark_row_dirty(&mut self, handle: EventRef, turn: &Turn<'_>) {
         match handle.source {
             Source::Events => self.mark_dirty(handle.lane, turn.now),
             Source::Retry => self.mark_retry_dirty(handle.lane, turn.now),
@@ -475,13 +473,13 @@ impl Partition {
     }
 
     /// A reply that the log does not take, because it is too large, is no reply: its origin is a dead letter.
-    pub(super) fn refuse_reply(&mut self, handle: Handle, message: &str, shared: &Shared, turn: &Turn<'_>) {
+    pub(super) fn refuse_reply(&mut self, handle: EventRef, message: &str, shared: &Shared, turn: &Turn<'_>) {
         let Some(subscriber) =
             shared.trigger(handle.lane.trigger).trigger.as_ref().map(|t| t.subscriber.clone())
         else {
             return;
         };
-        let destination = subscriber.unwrap_or_else(|| Destination::Uri(String::new()));
+        let destination = subscriber.unwrap_or_else(|| GONE.clone());
         let failure = Failure {
             reason: DeadLetterReason::BadReply,
             destination: judge::address(&destination).into(),
@@ -507,8 +505,8 @@ impl Partition {
     }
 }
 
-fn ended(handle: Handle, open: &super::open::Open, body: Body, trigger: Arc<Trigger>) -> Ended {
-    Ended {
+fn tried(handle: EventRef, open: &super::open::Open, body: Body, trigger: Arc<Trigger>) -> Tried {
+    Tried {
         handle,
         origin: open.origin,
         target: open.target,
@@ -516,15 +514,5 @@ fn ended(handle: Handle, open: &super::open::Open, body: Body, trigger: Arc<Trig
         body,
         failure: open.known_failure().cloned().map(Box::new),
         trigger,
-    }
-}
-
-fn unknown_failure() -> Failure {
-    Failure {
-        reason: DeadLetterReason::Exhausted,
-        destination: "".into(),
-        status: 0,
-        message: "why it failed is not known any more".into(),
-        body: bytes::Bytes::new(),
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Partition {
     /// Lanes whose position the head has not reached.
     pub ahead: Vec<LaneKey>,
     /// Lanes that may have something to send.
-    pub pump: VecDeque<LaneKey>,
+    pub to_pump: VecDeque<LaneKey>,
     /// Lanes whose gauges may have changed.
     pub touched: Vec<LaneKey>,
     pub saver: Saver,
@@ -165,7 +165,7 @@ impl Partition {
             damaged: Damaged::default(),
             eligible: VecDeque::new(),
             ahead: Vec::new(),
-            pump: VecDeque::new(),
+            to_pump: VecDeque::new(),
             touched: Vec::new(),
             saver: Saver::new(events.head, retry.head, &shared.config.budget),
             relieved_at: Timestamp::EPOCH,
@@ -268,13 +268,13 @@ impl Partition {
     }
 
     pub(super) fn queue_pump(&mut self, key: LaneKey) {
-        if let Some(lane) = self.lanes.get_mut(&key)
-            && !lane.pump_queued
-        {
-            lane.pump_queued = true;
-            self.pump.push_back(key);
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if !std::mem::replace(&mut lane.pump_queued, true) {
+            self.to_pump.push_back(key);
         }
-        self.touch(key);
+        if !std::mem::replace(&mut lane.touched, true) {
+            self.touched.push(key);
+        }
     }
 
     pub(super) fn touch(&mut self, key: LaneKey) {
@@ -318,13 +318,13 @@ impl Partition {
 
     /// Does what follows from an input.
     pub(super) fn settle_down(&mut self, shared: &mut Shared, turn: &mut Turn<'_>) {
-        while let Some(key) = self.pump.pop_front() {
+        while let Some(key) = self.to_pump.pop_front() {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.pump_queued = false;
             }
             self.settle_position(key, shared, turn);
             self.pump(key, shared, turn);
-            if self.pump.is_empty() {
+            if self.to_pump.is_empty() {
                 self.start_sweeps(shared, turn);
             }
         }

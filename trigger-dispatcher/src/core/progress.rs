@@ -23,6 +23,7 @@ use pelton_event_log::{LaneProgress, Offset};
 
 use super::action::Target;
 use super::open::{Key, Open};
+use crate::dead_letter;
 
 const VERSION: u8 = 1;
 
@@ -158,20 +159,10 @@ pub(super) fn encode_events<'a>(row: &EventsRow, opens: impl Iterator<Item = &'a
             writer.0.extend_from_slice(&hash.to_le_bytes());
         }
         if sink {
-            writer.failure(open.known_failure().unwrap_or(&unknown_failure()));
+            writer.failure(open.known_failure().unwrap_or(&dead_letter::unknown_failure()));
         }
     }
     LaneProgress { low, state: writer.finish() }
-}
-
-fn unknown_failure() -> Failure {
-    Failure {
-        reason: DeadLetterReason::Exhausted,
-        destination: "".into(),
-        status: 0,
-        message: "".into(),
-        body: Bytes::new(),
-    }
 }
 
 /// The row of a trigger in the retry topic: its open entries before `position`. Answers how many there are, too.

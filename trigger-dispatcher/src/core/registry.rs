@@ -8,7 +8,7 @@ use pelton_event_log::{Bounds, Offset, Partition as PartitionNumber};
 use pelton_resources::{Start, Trigger};
 
 use super::action::{Action, LaneKey, ResolveId, Source, TriggerId, Turn};
-use super::deliver::Handle;
+use super::deliver::EventRef;
 use super::lane::Reposition;
 use super::open::End;
 use super::partition::{Partition, Registered, row_name};
@@ -291,7 +291,7 @@ impl Partition {
         let mut open = Vec::new();
         for source in [Source::Events, Source::Retry] {
             let unended = lane.queue(source).iter().filter(|open| !open.is_ended());
-            open.extend(unended.map(|open| Handle { lane: key, source, offset: open.offset }));
+            open.extend(unended.map(|open| EventRef { lane: key, source, offset: open.offset }));
         }
         let any = !lane.events.is_empty() || !lane.retries.is_empty();
         for handle in open {
@@ -335,7 +335,7 @@ impl Partition {
         self.registered.contains_key(&id)
             || self.loaded_retries.contains_key(&id)
             || self.lanes.keys().any(is_of)
-            || self.eligible.iter().chain(&self.ahead).chain(&self.pump).chain(&self.touched).any(is_of)
+            || self.eligible.iter().chain(&self.ahead).chain(&self.to_pump).chain(&self.touched).any(is_of)
             || self.saver.mentions(id)
     }
 

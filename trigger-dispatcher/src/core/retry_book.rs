@@ -8,7 +8,7 @@ use pelton_event_log::{Chunk, Content, Offset};
 use pelton_resources::{NamespacedName, Order};
 
 use super::action::{Action, LaneKey, Source, Target, Turn};
-use super::deliver::Handle;
+use super::deliver::EventRef;
 use super::lane::Lane;
 use super::open::{End, Key, Open, State};
 use super::partition::{Partition, Registered};
@@ -176,7 +176,7 @@ impl Partition {
             self.mark_retry_dirty(LaneKey { trigger, replay: None }, turn.now);
         }
         for (trigger, offset, content) in damaged {
-            let handle = Handle { lane: LaneKey { trigger, replay: None }, source: Source::Retry, offset };
+            let handle = EventRef { lane: LaneKey { trigger, replay: None }, source: Source::Retry, offset };
             // Which event it stood for and when that was accepted its record alone could tell.
             let unknown = Open::fresh(offset, turn.now, Key::None, None);
             self.lane(handle.lane, shared).retries.insert(unknown);

@@ -53,6 +53,8 @@ pub(super) struct Saver {
     /// Since when something waits to be saved.
     since: Option<Timestamp>,
     hurry: bool,
+    /// A save failed of which the log may have kept a part, and records of it still wait.
+    may_be_stored: bool,
     failures: u32,
     not_before: Timestamp,
     timer: Option<Timestamp>,
@@ -104,6 +106,7 @@ impl Saver {
             moved: false,
             since: None,
             hurry: false,
+            may_be_stored: false,
             failures: 0,
             not_before: Timestamp::EPOCH,
             timer: None,
@@ -178,6 +181,9 @@ impl Saver {
                 && of.offset == origin
                 && (failure.is_some(), *attempts) == progress
         };
+        if !self.may_be_stored {
+            return None;
+        }
         let index = self.records.position(is_it)?;
         self.records.remove(index).map(|pending| (pending.source, pending.offset))
     }
@@ -386,6 +392,7 @@ impl Partition {
             }
             record.save != save.id
         });
+        saver.may_be_stored &= !saver.records.is_empty();
         let none_waits = saver.records.is_empty() && saver.nobodys.is_empty();
         if none_waits {
             saver.portion.refused = None;
@@ -434,6 +441,7 @@ impl Partition {
         let saver = &mut self.saver;
         saver.error = Some(error.to_string().into());
         saver.moved = true;
+        saver.may_be_stored = true;
         saver.removed.extend_from_slice(&save.removed);
         let records = saver.nobodys.iter_mut().chain(saver.records.iter_mut());
         for record in records.filter(|record| record.save == save.id) {

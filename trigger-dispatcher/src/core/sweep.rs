@@ -94,7 +94,7 @@ impl Partition {
         Action::Sweep {
             sweep: SweepId { partition: self.number, sequence: sweep.sequence },
             from: sweep.position,
-            entries: wanted.clamp(limits::SWEEP_ENTRIES_MIN, limits::SWEEP_ENTRIES_MAX),
+            entries: wanted.clamp(limits::SWEEP_ENTRIES_MIN, limits::READ_ENTRIES),
         }
     }
 

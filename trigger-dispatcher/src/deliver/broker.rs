@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use futures_util::future::join_all;
 use pelton_event::{Envelope, Record, Timestamp};
 use pelton_event_log::{AppendError, Batch, EventLog, TopicName, Urgency, partition_of};
 use pelton_resources::contracts::{Delivery, Outcome, Response, Sender};
@@ -101,7 +100,7 @@ impl BrokerSender {
 
 impl Sender for BrokerSender {
     fn send(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Vec<Outcome>> {
-        Box::pin(join_all(deliveries.into_iter().map(|delivery| self.send_one(delivery))))
+        Box::pin(super::each(deliveries, |delivery| self.send_one(delivery)))
     }
 }
 

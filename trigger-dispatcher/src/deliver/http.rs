@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use futures_util::future::join_all;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use pelton_event::http::{Mode, Options};
@@ -17,14 +16,13 @@ use pelton_runtime::clock::Clock;
 
 use super::prepared::{Prepared, PreparedTargets};
 use super::retry_after;
+use crate::reply::HOPS_ATTRIBUTE;
 
 static PREFER: HeaderName = HeaderName::from_static("prefer");
 static REPLY: HeaderValue = HeaderValue::from_static("reply");
 static KN_NAMESPACE: HeaderName = HeaderName::from_static("kn-namespace");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// The attribute with the hops left, which subscribers do not see, and its header.
-const HOPS: &str = "knativebrokerttl";
 
 /// Sends events as POST requests: to URLs, and to the replica that was granted for a Service.
 #[derive(Debug)]
@@ -89,13 +87,13 @@ impl<C: HttpClient> HttpSender<C> {
 
 impl<C: HttpClient + std::fmt::Debug> Sender for HttpSender<C> {
     fn send(&self, deliveries: Vec<Delivery>) -> BoxFuture<'_, Vec<Outcome>> {
-        Box::pin(join_all(deliveries.into_iter().map(|delivery| self.send_one(delivery))))
+        Box::pin(super::each(deliveries, |delivery| self.send_one(delivery)))
     }
 }
 
 /// The event in its form on the wire; the loop guard is hidden from subscribers.
 fn encode(event: &Event, format: DeliveryFormat, values: Options, headers: &mut HeaderMap) -> Bytes {
-    let hidden = event.attribute(HOPS).and_then(|_| event.with(&[(HOPS, None)]).ok());
+    let hidden = event.attribute(HOPS_ATTRIBUTE).and_then(|_| event.with(&[(HOPS_ATTRIBUTE, None)]).ok());
     let mode = match format {
         DeliveryFormat::Binary => Mode::Binary,
         DeliveryFormat::Json => Mode::Structured,

@@ -13,8 +13,9 @@ pub(crate) use attempt::{Attempt, Ended};
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use pelton_resources::Destination;
-use pelton_resources::contracts::Sender;
+use pelton_resources::contracts::{Delivery, Outcome, Sender};
 
 /// The sender of each kind of destination.
 #[derive(Debug, Clone)]
@@ -33,5 +34,16 @@ impl Senders {
             Destination::Uri(_) | Destination::Service { .. } => &self.http,
             Destination::Broker(_) => &self.broker,
         }
+    }
+}
+
+/// Sends each delivery; one by itself, which is what the dispatcher asks for, without what it takes to join several.
+async fn each<F>(mut deliveries: Vec<Delivery>, send: impl Fn(Delivery) -> F) -> Vec<Outcome>
+where
+    F: Future<Output = Outcome>,
+{
+    match deliveries.pop() {
+        Some(only) if deliveries.is_empty() => vec![send(only).await],
+        last => join_all(deliveries.into_iter().chain(last).map(send)).await,
     }
 }

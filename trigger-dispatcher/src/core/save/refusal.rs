@@ -9,7 +9,7 @@ use pelton_event_log::{AppendError, Offset};
 
 use super::{Content, Outstanding, PendingRecord, Role, Saver};
 use crate::core::action::{LaneKey, Source, Target, Turn};
-use crate::core::deliver::Handle;
+use crate::core::deliver::EventRef;
 use crate::core::open::{End, Open, State};
 use crate::core::partition::Partition;
 use crate::core::shared::Shared;
@@ -147,7 +147,7 @@ impl Partition {
         if let Some(record) = self.saver.records.remove(index)
             && let Some(lane) = record.lane
         {
-            let handle = Handle { lane, source: record.source, offset: record.offset };
+            let handle = EventRef { lane, source: record.source, offset: record.offset };
             self.refuse_reply(handle, message, shared, turn);
         }
     }
