@@ -23,6 +23,7 @@ static REPLY: HeaderValue = HeaderValue::from_static("reply");
 static KN_NAMESPACE: HeaderName = HeaderName::from_static("kn-namespace");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// Sends events as POST requests: to URLs, and to the replica that was granted for a Service.
 #[derive(Debug)]
@@ -102,10 +103,11 @@ fn encode(event: &Event, format: DeliveryFormat, values: Options, headers: &mut 
 }
 
 fn add_trace(trace: &TraceContext, headers: &mut HeaderMap) {
-    let Ok(parent) = HeaderValue::from_str(&trace.parent) else { return };
-    headers.insert(TRACEPARENT.clone(), parent);
-    if let (false, Ok(state)) = (trace.state.is_empty(), HeaderValue::from_str(&trace.state)) {
-        headers.insert(TRACESTATE.clone(), state);
+    let parts = [(&TRACEPARENT, &trace.parent), (&TRACESTATE, &trace.state), (&BAGGAGE, &trace.baggage)];
+    for (name, text) in parts {
+        if let (false, Ok(value)) = (text.is_empty(), HeaderValue::from_str(text)) {
+            headers.insert(name.clone(), value);
+        }
     }
 }
 

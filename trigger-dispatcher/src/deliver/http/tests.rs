@@ -73,7 +73,7 @@ fn in_json(delivery: Delivery) -> Delivery {
 async fn a_binary_delivery_is_headers_and_data() {
     let event = event_with("1", &[("datacontenttype", "text/plain"), ("knativebrokerttl", "7")]);
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let trace = TraceContext { parent: parent.into(), state: "vendor=1".into() };
+    let trace = TraceContext { parent: parent.into(), state: "vendor=1".into(), baggage: "user=1".into() };
     let (call, _) = send(Delivery { trace: Some(trace), ..to_uri(event) }, answer(204, &[], "")).await;
     assert_eq!(call.method, Method::POST);
     assert_eq!(call.target.path_and_query(), "/in?x=1");
@@ -89,6 +89,7 @@ async fn a_binary_delivery_is_headers_and_data() {
         ("kn-namespace", Some("default")),
         ("traceparent", Some(parent)),
         ("tracestate", Some("vendor=1")),
+        ("baggage", Some("user=1")),
         ("ce-knativebrokerttl", None),
     ];
     for (name, value) in expected {
