@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) time: Timestamp,
-    /// The trace of the request; an event's own trace goes first.
+    /// The trace of the request; it goes before an event's own.
     pub(crate) trace: Option<TraceContext>,
 }
 
@@ -49,14 +49,8 @@ pub(crate) fn bytes_of(batch: &Batch) -> u64 {
 
 fn record(event: Event, arrival: &Arrival) -> Result<Record, Refusal> {
     let (event, hops) = hops::take(event).map_err(Refusal::Hops)?;
-    let envelope = Envelope {
-        key: event.partition_key(),
-        time: arrival.time,
-        trace: arrival.trace.clone().or_else(|| TraceContext::of_event(&event)),
-        hops,
-        origin: None,
-    };
-    Ok(Record { envelope, event: Some(event) })
+    let envelope = Envelope::of_event(&event, arrival.time, arrival.trace.clone()).with_hops(hops);
+    Ok(Record::new(envelope, event))
 }
 
 #[cfg(test)]

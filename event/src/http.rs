@@ -30,6 +30,7 @@ const CONTENT_TYPE_TWICE: &str = "the content type of the data goes into `conten
 static SPECVERSION: HeaderName = HeaderName::from_static("ce-specversion");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// How both sides write header values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,19 +91,26 @@ pub fn decode_reply(
     }
 }
 
-/// The trace context in the headers `traceparent` and `tracestate`; several of the latter are one list (W3C Trace Context,
-/// section 3.3.1.1).
+/// The trace context in the headers `traceparent`, `tracestate` and `baggage`. Several of the last two are one list (W3C
+/// Trace Context, section 3.3.1.1; W3C Baggage, section 3.3).
 #[must_use]
 pub fn trace_context(headers: &HeaderMap) -> Option<TraceContext> {
     let mut parents = headers.get_all(&TRACEPARENT).iter();
-    let parent = parents.next()?.to_str().ok()?;
-    if parents.next().is_some() {
-        return None;
-    }
-    let mut states = headers.get_all(&TRACESTATE).iter().filter_map(|value| value.to_str().ok());
-    let first = states.next().unwrap_or_default();
-    let state = states.fold(Cow::Borrowed(first), |list, state| Cow::Owned(format!("{list},{state}")));
-    TraceContext::parse(parent, &state)
+    let context = match (parents.next(), parents.next()) {
+        (Some(parent), None) => parent
+            .to_str()
+            .ok()
+            .and_then(|parent| TraceContext::parse(parent, &list_of(headers, &TRACESTATE))),
+        _ => None,
+    };
+    TraceContext::with_baggage(context, &list_of(headers, &BAGGAGE))
+}
+
+/// The values of all headers `name`, with commas between them.
+fn list_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
+    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let first = values.next().unwrap_or_default();
+    values.fold(Cow::Borrowed(first), |list, value| Cow::Owned(format!("{list},{value}")))
 }
 
 fn mode(headers: &HeaderMap) -> Result<ContentMode, DecodeError> {

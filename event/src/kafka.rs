@@ -10,7 +10,7 @@
 //! | `ce_NAME` | the attribute NAME |
 //! | `content-type` | `datacontenttype` |
 //! | `pelton_types` | attributes that are no strings: `NAME=integer` or `NAME=boolean`, separated by commas |
-//! | `traceparent`, `tracestate` | W3C Trace Context |
+//! | `traceparent`, `tracestate`, `baggage` | W3C Trace Context and Baggage |
 //! | `pelton_time` | when the record was accepted, milliseconds since the epoch; else Kafka's timestamp |
 //! | `pelton_hops` | hops left; else what the event says (`knativebrokerttl`) |
 //! | `pelton_step` | `reply`, `retry`, `dead-letter`, `discarded` or `replay`; with it the next three |
@@ -45,6 +45,7 @@ const OWN_PREFIX: &str = "pelton_";
 const CONTENT_TYPE: &str = "content-type";
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
+const BAGGAGE: &str = "baggage";
 
 /// The names of the headers that hold the envelope.
 mod own {

@@ -13,6 +13,8 @@ pub const ATTRIBUTES_BYTES_MAX: usize = 128 * 1024;
 pub const TRACE_PARENT_BYTES_MAX: usize = 256;
 /// Bytes of a `tracestate` that are carried; a longer one is dropped, as W3C Trace Context allows.
 pub const TRACE_STATE_BYTES_MAX: usize = 512;
+/// Bytes of a `baggage` that are carried, as many as W3C Baggage asks for; a longer one is dropped.
+pub const BAGGAGE_BYTES_MAX: usize = 8192;
 /// Hops an event may take through replies before it counts as a loop (`knativebrokerttl`).
 pub const HOPS_DEFAULT: u8 = 32;
 /// Bytes of a failed response that a dead letter carries (`knativeerrordata`, as in Knative's Kafka broker).

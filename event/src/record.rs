@@ -7,13 +7,14 @@
 //! same bytes.
 //!
 //! ```text
-//! record     = version flags time hops [key] [trace] [origin] [event]
+//! record     = version flags time hops [key] [trace] [baggage] [origin] [event]
 //! version    = u8, 1
-//! flags      = u8: 1 key, 2 trace context, 4 origin, 8 event, 16 data
+//! flags      = u8: 1 key, 2 trace context, 4 origin, 8 event, 16 data, 32 baggage
 //! time       = u64, milliseconds since the epoch
 //! hops       = u8
 //! key        = bytes
-//! trace      = text traceparent, text tracestate
+//! trace      = text traceparent (not empty), text tracestate
+//! baggage    = text (not empty)
 //! origin     = text trigger, u32 partition, u64 offset, step
 //! event      = bytes attribute buffer (module `attributes`), then the data to the end of the record (only with flag 16)
 //! bytes      = u32 length, that many bytes
@@ -51,7 +52,8 @@ pub(crate) mod flag {
     pub(crate) const ORIGIN: u8 = 4;
     pub(crate) const EVENT: u8 = 8;
     pub(crate) const DATA: u8 = 16;
-    pub(crate) const ALL: u8 = KEY | TRACE | ORIGIN | EVENT | DATA;
+    pub(crate) const BAGGAGE: u8 = 32;
+    pub(crate) const ALL: u8 = KEY | TRACE | ORIGIN | EVENT | DATA | BAGGAGE;
 }
 
 pub(crate) mod step_kind {
@@ -129,17 +131,7 @@ impl Envelope {
     /// request), else the one in the event's attributes.
     #[must_use]
     pub fn of_event(event: &Event, time: Timestamp, trace: Option<TraceContext>) -> Self {
-        Self {
-            key: event.partition_key(),
-            trace: trace.or_else(|| TraceContext::of_event(event)),
-            ..Self::new(time)
-        }
-    }
-
-    /// This envelope with `key`.
-    #[must_use]
-    pub fn with_key(self, key: Option<Bytes>) -> Self {
-        Self { key, ..self }
+        Self { key: event.partition_key(), trace: TraceContext::or_of_event(trace, event), ..Self::new(time) }
     }
 
     /// This envelope with `trace`.

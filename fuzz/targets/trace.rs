@@ -1,11 +1,11 @@
-//! `traceparent` and `tracestate`, against the grammar of W3C Trace Context written down once more.
+//! `traceparent`, `tracestate` and `baggage`, against the grammar of W3C Trace Context written down once more.
 #![no_main]
 
 use http::header::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 use pelton_event::TraceContext;
 use pelton_event::http::trace_context;
-use pelton_event::limits::{TRACE_PARENT_BYTES_MAX, TRACE_STATE_BYTES_MAX};
+use pelton_event::limits::{BAGGAGE_BYTES_MAX, TRACE_PARENT_BYTES_MAX, TRACE_STATE_BYTES_MAX};
 use pelton_fuzz::message;
 
 fuzz_target!(|input: &[u8]| {
@@ -25,10 +25,11 @@ fuzz_target!(|input: &[u8]| {
 fn check_headers(headers: &HeaderMap) {
     let parents: Vec<_> = headers.get_all("traceparent").iter().collect();
     match trace_context(headers) {
-        Some(context) => {
+        Some(context) if !context.parent.is_empty() => {
             check(&context);
             assert_eq!(parents.len(), 1);
         }
+        Some(context) => assert!((1..=BAGGAGE_BYTES_MAX).contains(&context.baggage.len())),
         None => assert!(parents.len() != 1 || !parents[0].to_str().is_ok_and(is_parent)),
     }
 }
@@ -40,6 +41,7 @@ fn check(context: &TraceContext) {
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", context.parent.parse().expect("a header value"));
     headers.insert("tracestate", context.state.parse().expect("a header value"));
+    headers.insert("baggage", context.baggage.parse().expect("a header value"));
     assert_eq!(trace_context(&headers).as_ref(), Some(context));
 }
 

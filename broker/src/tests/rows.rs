@@ -238,6 +238,7 @@ async fn the_envelope_carries_time_key_and_trace() {
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let mut request =
         Request::post("/default/orders").header("traceparent", parent).header("ce-partitionkey", "k");
+    request = request.header("baggage", "user=1");
     for (name, value) in BINARY {
         request = request.header(*name, *value);
     }
@@ -247,5 +248,6 @@ async fn the_envelope_carries_time_key_and_trace() {
     assert_eq!(topic.as_str(), "knative-broker-default-orders");
     assert_eq!(record.envelope.time.as_millis(), 1_234);
     assert_eq!(record.envelope.key.as_deref(), Some(&b"k"[..]));
-    assert_eq!(&*record.envelope.trace.as_ref().unwrap().parent, parent);
+    let trace = record.envelope.trace.as_ref().unwrap();
+    assert_eq!((&*trace.parent, &*trace.baggage), (parent, "user=1"));
 }

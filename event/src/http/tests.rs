@@ -198,6 +198,12 @@ fn the_trace_is_in_its_headers() {
     assert_eq!(trace_context(&headers(&[("traceparent", PARENT), ("traceparent", PARENT)])), None);
     assert_eq!(trace_context(&headers(&[("tracestate", "a=1")])), None);
     assert_eq!(trace_context(&headers(&[("traceparent", "é")])), None);
+    let baggage = [("baggage", "a=1"), ("baggage", "b=2;c")];
+    let alone = trace_context(&headers(&baggage));
+    assert_eq!(alone, TraceContext::with_baggage(None, "a=1,b=2;c"));
+    assert!(alone.is_some());
+    let both = trace_context(&headers(&[("traceparent", PARENT), baggage[0]]));
+    assert_eq!(both, TraceContext::with_baggage(TraceContext::parse(PARENT, ""), "a=1"));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{
-    CONTENT_TYPE, KafkaHeader, KafkaRecord, OWN_PREFIX, PREFIX, TRACEPARENT, TRACESTATE, own, step_word,
-    type_word,
+    BAGGAGE, CONTENT_TYPE, KafkaHeader, KafkaRecord, OWN_PREFIX, PREFIX, TRACEPARENT, TRACESTATE, own,
+    step_word, type_word,
 };
 use crate::content_mode::ContentMode;
 use crate::error::{DecodeError, EventError};
@@ -50,7 +50,10 @@ pub fn decode(record: KafkaRecord<'_>) -> Result<Record, DecodeError> {
     let envelope = Envelope {
         key: key.or_else(|| event.as_ref().and_then(Event::partition_key)),
         time: time.or(record.timestamp).unwrap_or_default(),
-        trace: headers.trace().or_else(|| event.as_ref().and_then(TraceContext::of_event)),
+        trace: match &event {
+            Some(event) => TraceContext::or_of_event(headers.trace(), event),
+            None => headers.trace(),
+        },
         hops,
         origin,
     };
@@ -74,7 +77,7 @@ impl<'a> Headers<'a> {
                 sorted.attributes.push((attribute, value));
             } else if name.eq_ignore_ascii_case(CONTENT_TYPE) {
                 sorted.content_type = Some(value);
-            } else if name.starts_with(OWN_PREFIX) || matches!(name, TRACEPARENT | TRACESTATE) {
+            } else if name.starts_with(OWN_PREFIX) || matches!(name, TRACEPARENT | TRACESTATE | BAGGAGE) {
                 sorted.envelope.push((name, value));
             }
         }
@@ -118,9 +121,9 @@ impl<'a> Headers<'a> {
     }
 
     fn trace(&self) -> Option<TraceContext> {
-        let parent = std::str::from_utf8(self.find(TRACEPARENT)?).ok()?;
-        let state = self.find(TRACESTATE).and_then(|state| std::str::from_utf8(state).ok());
-        TraceContext::parse(parent, state.unwrap_or_default())
+        let text =
+            |name| self.find(name).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+        TraceContext::with_baggage(TraceContext::parse(text(TRACEPARENT), text(TRACESTATE)), text(BAGGAGE))
     }
 
     fn origin(&self) -> Result<Option<Origin>, DecodeError> {

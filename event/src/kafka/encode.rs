@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 
-use super::{CONTENT_TYPE, OwnedKafkaRecord, PREFIX, TRACEPARENT, TRACESTATE, own, step_word, type_word};
+use super::{
+    BAGGAGE, CONTENT_TYPE, OwnedKafkaRecord, PREFIX, TRACEPARENT, TRACESTATE, own, step_word, type_word,
+};
 use crate::content_mode::ContentMode;
 use crate::event::{Event, Kind};
 use crate::record::{Failure, Origin, Record, Step};
@@ -22,9 +24,9 @@ pub fn encode(record: &Record) -> OwnedKafkaRecord {
         headers.event(event);
     }
     if let Some(trace) = &envelope.trace {
-        headers.text(TRACEPARENT, &trace.parent);
-        if !trace.state.is_empty() {
-            headers.text(TRACESTATE, &trace.state);
+        let parts = [(TRACEPARENT, &trace.parent), (TRACESTATE, &trace.state), (BAGGAGE, &trace.baggage)];
+        for (name, text) in parts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            headers.text(name, text);
         }
     }
     headers.number(own::TIME, envelope.time.as_millis());

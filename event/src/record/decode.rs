@@ -30,7 +30,7 @@ impl Record {
         let time = reader.timestamp()?;
         let hops = reader.u8()?;
         let key = has(flag::KEY).then(|| reader.bytes()).transpose()?;
-        let trace = has(flag::TRACE).then(|| reader.trace()).transpose()?;
+        let trace = reader.trace(has(flag::TRACE), has(flag::BAGGAGE))?;
         let origin = has(flag::ORIGIN).then(|| reader.origin()).transpose()?;
         let event = has(flag::EVENT).then(|| reader.event(has(flag::DATA))).transpose()?;
         reader.end()?;
@@ -88,8 +88,21 @@ impl Reader {
         std::str::from_utf8(&part).map(Box::from).map_err(|_| RecordError::Damaged(start))
     }
 
-    fn trace(&mut self) -> Result<TraceContext, RecordError> {
-        Ok(TraceContext { parent: self.text()?, state: self.text()? })
+    /// A text that is there because it is not empty: so each record has one form only.
+    fn some_text(&mut self) -> Result<Box<str>, RecordError> {
+        let start = self.at;
+        self.text().and_then(|text| if text.is_empty() { Err(RecordError::Damaged(start)) } else { Ok(text) })
+    }
+
+    fn trace(&mut self, traced: bool, baggage: bool) -> Result<Option<TraceContext>, RecordError> {
+        let mut trace = TraceContext::default();
+        if traced {
+            (trace.parent, trace.state) = (self.some_text()?, self.text()?);
+        }
+        if baggage {
+            trace.baggage = self.some_text()?;
+        }
+        Ok((traced || baggage).then_some(trace))
     }
 
     fn origin(&mut self) -> Result<Origin, RecordError> {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Envelope, Failure, Origin, Record, Step, VERSION, flag, step_kind};
 use crate::event::Event;
+use crate::trace::TraceContext;
 
 /// Bytes of version, flags, time and hops.
 const HEAD_BYTES: usize = 1 + 1 + 8 + 1;
@@ -15,19 +16,18 @@ impl Record {
     pub fn encoded_len(&self) -> usize {
         let envelope = &self.envelope;
         let key = envelope.key.as_ref().map_or(0, |key| LENGTH_BYTES + key.len());
-        let trace = envelope
-            .trace
-            .as_ref()
-            .map_or(0, |trace| 2 * LENGTH_BYTES + trace.parent.len() + trace.state.len());
+        let trace =
+            envelope.traced().map_or(0, |trace| 2 * LENGTH_BYTES + trace.parent.len() + trace.state.len());
+        let baggage = envelope.baggage().map_or(0, |baggage| LENGTH_BYTES + baggage.len());
         let origin = envelope.origin.as_ref().map_or(0, origin_len);
         let event = self.event.as_ref().map_or(0, |event| LENGTH_BYTES + event.size());
-        HEAD_BYTES + key + trace + origin + event
+        HEAD_BYTES + key + trace + baggage + origin + event
     }
 
     /// Appends the record to `buffer`.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         buffer.reserve(self.encoded_len());
-        let Envelope { key, time, trace, hops, origin } = &self.envelope;
+        let Envelope { key, time, trace: _, hops, origin } = &self.envelope;
         buffer.push(VERSION);
         buffer.push(self.flags());
         buffer.extend_from_slice(&time.as_millis().to_le_bytes());
@@ -35,9 +35,12 @@ impl Record {
         if let Some(key) = key {
             push_bytes(buffer, key);
         }
-        if let Some(trace) = trace {
+        if let Some(trace) = self.envelope.traced() {
             push_bytes(buffer, trace.parent.as_bytes());
             push_bytes(buffer, trace.state.as_bytes());
+        }
+        if let Some(baggage) = self.envelope.baggage() {
+            push_bytes(buffer, baggage.as_bytes());
         }
         if let Some(origin) = origin {
             push_origin(buffer, origin);
@@ -51,10 +54,22 @@ impl Record {
     fn flags(&self) -> u8 {
         let bit = |there: bool, flag: u8| if there { flag } else { 0 };
         bit(self.envelope.key.is_some(), flag::KEY)
-            | bit(self.envelope.trace.is_some(), flag::TRACE)
+            | bit(self.envelope.traced().is_some(), flag::TRACE)
+            | bit(self.envelope.baggage().is_some(), flag::BAGGAGE)
             | bit(self.envelope.origin.is_some(), flag::ORIGIN)
             | bit(self.event.is_some(), flag::EVENT)
             | bit(self.event.as_ref().and_then(Event::data).is_some(), flag::DATA)
+    }
+}
+
+impl Envelope {
+    /// The trace context, unless it is baggage alone.
+    fn traced(&self) -> Option<&TraceContext> {
+        self.trace.as_ref().filter(|trace| !trace.parent.is_empty())
+    }
+
+    fn baggage(&self) -> Option<&str> {
+        self.trace.as_ref().map(|trace| &*trace.baggage).filter(|baggage| !baggage.is_empty())
     }
 }
 

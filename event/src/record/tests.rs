@@ -69,6 +69,8 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
                 TraceContext::parse(&format!("00-{trace_id}-{parent_id}-01"), &state)
             },
         ));
+    let trace =
+        (trace, "([a-z]=[0-9])?").prop_map(|(trace, baggage)| TraceContext::with_baggage(trace, &baggage));
     let origin = option::of((any_text(), any::<u32>(), any::<u64>(), any_step())).prop_map(|origin| {
         origin.map(|(trigger, partition, offset, step)| Origin { trigger, partition, offset, step })
     });
@@ -202,9 +204,13 @@ fn damage_is_named() {
     assert_eq!(decode(&[2]), Err(RecordError::Version(2)));
     assert_eq!(decode(&[&bytes[..], &[0]].concat()), Err(RecordError::Damaged(bytes.len())));
     let with_flags = |flags: u8| [&[1, flags], &bytes[2..], &[255; 8]].concat();
-    assert_eq!(decode(&with_flags(32)), Err(RecordError::Damaged(1)));
+    assert_eq!(decode(&with_flags(64)), Err(RecordError::Damaged(1)));
     assert_eq!(decode(&with_flags(flag::DATA)), Err(RecordError::Damaged(1)));
     assert_eq!(decode(&with_flags(flag::KEY)), Err(RecordError::Damaged(11)));
+    for flag in [flag::TRACE, flag::BAGGAGE] {
+        let empty = [&[1, flag], &bytes[2..], &[0; 8]].concat();
+        assert_eq!(decode(&empty), Err(RecordError::Damaged(11)), "what is empty has no flag");
+    }
 }
 
 #[test]
