@@ -134,12 +134,6 @@ impl Envelope {
         Self { key: event.partition_key(), trace: TraceContext::or_of_event(trace, event), ..Self::new(time) }
     }
 
-    /// This envelope with `trace`.
-    #[must_use]
-    pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
-        Self { trace, ..self }
-    }
-
     /// This envelope with `hops` left.
     #[must_use]
     pub fn with_hops(self, hops: u8) -> Self {
