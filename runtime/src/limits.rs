@@ -44,8 +44,6 @@ pub const ADDRESSES_TRIED_MAX: usize = 8;
 pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Bytes of the configuration file.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// Distinct values of one metric label; further ones share the value `other`.
-pub const LABEL_VALUES_MAX: usize = 1000;
 /// Partitions of a topic in the event log. Here and below: the settings are checked against it, the log enforces it.
 pub const LOG_PARTITIONS_MAX: u32 = 4096;
 /// Bytes of a segment of the event log.

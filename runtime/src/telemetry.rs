@@ -5,4 +5,4 @@ mod metrics;
 
 pub(crate) use logs::check_level;
 pub use logs::{TelemetryError, init_logs};
-pub use metrics::{LabelSet, METRICS_CONTENT_TYPE, Metrics};
+pub use metrics::{METRICS_CONTENT_TYPE, Metrics};

@@ -77,7 +77,7 @@ mod tests {
 
     fn envelope(hops: u8) -> Envelope {
         let trace = TraceContext { parent: "00-origin".into(), ..TraceContext::default() };
-        Envelope::new(Timestamp::from_millis(1)).with_hops(hops).with_trace(Some(trace))
+        Envelope { trace: Some(trace), hops, ..Envelope::new(Timestamp::from_millis(1)) }
     }
 
     #[test]

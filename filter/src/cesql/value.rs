@@ -34,9 +34,6 @@ pub enum CesqlError {
     /// An attribute that the event does not have.
     #[error("missingAttribute")]
     MissingAttribute,
-    /// Anything else.
-    #[error("generic")]
-    Generic,
 }
 
 /// An error and the value that goes with it.

@@ -103,18 +103,4 @@ impl CallError {
             Self::ResponseTooLarge { .. } => "PEL-1528",
         }
     }
-
-    /// Whether the request may have been carried out although no answer came: an unknown outcome, never a success.
-    #[must_use]
-    pub fn may_have_arrived(&self) -> bool {
-        match self {
-            Self::Timeout { sent, .. } | Self::Closed { sent, .. } => *sent,
-            Self::InvalidResponse { .. } | Self::ResponseTooLarge { .. } => true,
-            Self::InvalidUrl { .. }
-            | Self::Resolve { .. }
-            | Self::Forbidden { .. }
-            | Self::Connect { .. }
-            | Self::Tls { .. } => false,
-        }
-    }
 }

@@ -1,12 +1,7 @@
 //! The metrics of a process: one registry, made in `main` and passed to every part.
 
-use std::collections::HashSet;
-use std::sync::{PoisonError, RwLock};
-
 use prometheus::core::Collector;
 use prometheus::{Registry, TextEncoder};
-
-use crate::limits::LABEL_VALUES_MAX;
 
 /// The `Content-Type` of what [`Metrics::encode`] gives.
 pub const METRICS_CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -52,53 +47,6 @@ impl Metrics {
     }
 }
 
-/// The values that a label has taken, bounded: the first ones are kept, all further ones are counted together as
-/// `other`. So no input makes the number of series grow without end.
-#[derive(Debug)]
-pub struct LabelSet {
-    seen: RwLock<HashSet<String>>,
-    max: usize,
-}
-
-impl LabelSet {
-    /// What stands for the values that came too late.
-    pub const OTHER: &'static str = "other";
-
-    /// Room for `max` values.
-    #[must_use]
-    pub fn new(max: usize) -> Self {
-        Self { seen: RwLock::default(), max }
-    }
-
-    /// The value to use: `value` itself while there is room for it, else [`LabelSet::OTHER`].
-    #[must_use]
-    pub fn admit<'a>(&self, value: &'a str) -> &'a str {
-        if self.seen.read().unwrap_or_else(PoisonError::into_inner).contains(value) {
-            return value;
-        }
-        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-        if seen.contains(value) {
-            return value;
-        }
-        if seen.len() >= self.max {
-            return Self::OTHER;
-        }
-        seen.insert(value.to_owned());
-        value
-    }
-
-    /// Gives the room of `value` back; its series must be removed as well.
-    pub fn remove(&self, value: &str) {
-        self.seen.write().unwrap_or_else(PoisonError::into_inner).remove(value);
-    }
-}
-
-impl Default for LabelSet {
-    fn default() -> Self {
-        Self::new(LABEL_VALUES_MAX)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use prometheus::IntCounter;
@@ -121,13 +69,5 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics.register(IntCounter::new("pelton_test_total", "Of a test.").unwrap()).unwrap();
         assert!(metrics.register(IntCounter::new("pelton_test_total", "Of a test.").unwrap()).is_err());
-    }
-
-    #[test]
-    fn label_values_are_bounded() {
-        let labels = LabelSet::new(2);
-        assert_eq!(["a", "b", "c", "a"].map(|value| labels.admit(value)), ["a", "b", "other", "a"]);
-        labels.remove("a");
-        assert_eq!(labels.admit("c"), "c");
     }
 }
