@@ -72,6 +72,26 @@ pub enum FilterError {
 }
 
 impl FilterError {
+    /// Where in the filter; empty where the whole of it is concerned.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::AttributeName { path, .. }
+            | Self::EmptyValue { path, .. }
+            | Self::Empty { path, .. }
+            | Self::Cesql { path, .. }
+            | Self::TooDeep { path }
+            | Self::TooLong { path, .. } => path,
+            Self::TooManyConditions => "",
+        }
+    }
+
+    /// What is wrong, without the path.
+    #[must_use]
+    pub fn message(&self) -> String {
+        without_path(self.to_string(), self.path())
+    }
+
     /// The stable code, with a page `docs/errors/<code>.md`.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -120,6 +140,22 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Where in the filter.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::UnknownFunction { path, .. }
+            | Self::MixedLogic { path }
+            | Self::NotBoolean { path, .. } => path,
+        }
+    }
+
+    /// What is wrong, without the path.
+    #[must_use]
+    pub fn message(&self) -> String {
+        without_path(self.to_string(), self.path())
+    }
+
     /// The stable code, with a page `docs/errors/<code>.md`.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -128,5 +164,30 @@ impl Warning {
             Self::MixedLogic { .. } => "PEL-1112",
             Self::NotBoolean { .. } => "PEL-1113",
         }
+    }
+}
+
+/// The text of a problem, which begins with its path and a colon.
+fn without_path(text: String, path: &str) -> String {
+    match text.strip_prefix(path).and_then(|rest| rest.strip_prefix(": ")) {
+        Some(message) => message.to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_its_path_and_its_message() {
+        let path = "all[1].cesql".to_owned();
+        let error = FilterError::Cesql { path, column: 3, message: "a: b".to_owned() };
+        assert_eq!((error.path(), &*error.message()), ("all[1].cesql", "column 3: a: b"));
+        let whole = FilterError::TooManyConditions;
+        assert_eq!((whole.path(), whole.message()), ("", whole.to_string()));
+        let warning = Warning::NotBoolean { path: "cesql".to_owned(), kind: "a String" };
+        assert_eq!(warning.path(), "cesql");
+        assert!(warning.message().starts_with("the expression's value is always a String"), "{warning}");
     }
 }

@@ -128,31 +128,25 @@ fn refuse_each(entries: &[(&Field<'_>, Option<Expression>)], report: &mut Report
 }
 
 fn refuse(error: &FilterError, field: &Field<'_>, report: &mut Report) {
-    let (path, message) = split(&error.to_string(), field);
+    let path = within(field, error.path());
     let at = At { line: line_of(field, &path), field: &path };
-    report.error(&at, error.code(), message);
+    report.error(&at, error.code(), error.message());
 }
 
 fn warn(filter: &Filter, field: &Field<'_>, report: &mut Report) {
     for warning in filter.warnings() {
-        let (path, message) = split(&warning.to_string(), field);
+        let path = within(field, warning.path());
         let at = At { line: line_of(field, &path), field: &path };
-        report.warning(&at, warning.code(), message);
+        report.warning(&at, warning.code(), warning.message());
     }
 }
 
-/// Splits the text of a filter's problem into the field in this document and the message.
-fn split(text: &str, field: &Field<'_>) -> (String, String) {
-    match text.split_once(": ") {
-        Some((place, message)) if !place.contains(' ') => {
-            let dot = if place.is_empty() || place.starts_with('[') { "" } else { "." };
-            // The compiler calls `filter.attributes` by its own name.
-            let place = place.strip_prefix("attributes").unwrap_or(place);
-            let dot = if place.is_empty() || place.starts_with('.') { "" } else { dot };
-            (format!("{}{dot}{place}", field.path), message.to_owned())
-        }
-        _ => (field.path.clone(), text.to_owned()),
-    }
+/// The field in this document that is `path` in its filter.
+fn within(field: &Field<'_>, path: &str) -> String {
+    // The compiler calls `filter.attributes` by its own name.
+    let path = path.strip_prefix("attributes").unwrap_or(path);
+    let dot = if path.is_empty() || path.starts_with(['[', '.']) { "" } else { "." };
+    format!("{}{dot}{path}", field.path)
 }
 
 /// The line of the field `path` within `field`.
