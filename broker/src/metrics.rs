@@ -1,11 +1,10 @@
 //! What the ingress counts. Series are per broker; requests that reach no broker have both labels empty.
 
 use pelton_resources::NamespacedName;
+use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
-
-use crate::refusal::Refusal;
 
 /// From 20 µs to 5 s: a decode takes microseconds, an append the time of a disk sync.
 const LATENCY_BUCKETS: [f64; 14] =
@@ -109,8 +108,20 @@ impl Metrics {
         for histogram in [&self.decode, &self.append] {
             let _ = histogram.remove_label_values(&label);
         }
-        for code in Refusal::CODES {
-            let _ = self.refused.remove_label_values(&[broker.namespace(), broker.name(), code]);
+        let [namespace, name] = label;
+        for family in self.refused.collect() {
+            for series in family.get_metric() {
+                let value = |of: &str| {
+                    series
+                        .get_label()
+                        .iter()
+                        .find(|label| label.name() == of)
+                        .map_or("", |label| label.value())
+                };
+                if (value("namespace"), value("broker")) == (namespace, name) {
+                    let _ = self.refused.remove_label_values(&[namespace, name, value("code")]);
+                }
+            }
         }
     }
 }

@@ -95,13 +95,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Every code a refusal can have.
-    pub(crate) const CODES: [&str; 23] = [
-        "PEL-1001", "PEL-1002", "PEL-1003", "PEL-1004", "PEL-1005", "PEL-1006", "PEL-1007", "PEL-1008",
-        "PEL-1009", "PEL-1010", "PEL-1011", "PEL-1012", "PEL-1013", "PEL-1014", "PEL-1017", "PEL-1201",
-        "PEL-1202", "PEL-1203", "PEL-1204", "PEL-1205", "PEL-1206", "PEL-1207", "PEL-1208",
-    ];
-
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -167,7 +160,7 @@ impl Refusal {
             Self::Method => "Method not allowed",
             Self::NoSuchBroker { .. } => "No such broker",
             Self::NotAnEvent(_) => "Not a CloudEvent",
-            Self::Hops(_) => "No hops left",
+            Self::Hops(_) => "Hop count spent or not valid",
             Self::TooLarge { .. } | Self::EventTooLarge { .. } | Self::Log(AppendError::TooLarge { .. }) => {
                 "Event too large"
             }

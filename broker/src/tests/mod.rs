@@ -280,6 +280,20 @@ async fn spent_shares_are_refused_and_come_back_with_the_answer() {
 }
 
 #[tokio::test]
+async fn the_series_of_a_broker_go_with_it() {
+    let setup = setup(Config::default()).await;
+    for error in [AppendError::DiskFull, AppendError::Busy] {
+        *setup.log.plan.lock().unwrap() = Plan::Refuse(error);
+        setup.send_event().await;
+    }
+    let shown = || prometheus::TextEncoder::new().encode_to_string(&setup.registry.gather()).unwrap();
+    assert_eq!(shown().matches("refused_total{broker=\"orders\"").count(), 2);
+    setup.snapshots.send_replace(snapshot(2, []));
+    setup.handle.shared.wait_for_generation(2).await;
+    assert!(!shown().contains("broker=\"orders\""), "{}", shown());
+}
+
+#[tokio::test]
 async fn shares_without_room_for_one_request_are_a_mistake_of_the_settings() {
     let (_, snapshots) = watch::channel(snapshot(1, []));
     let config = Config { client_in_flight_bytes: 100, ..Config::default() };
