@@ -3,12 +3,13 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use pelton_event::DecodeError;
 use pelton_event::http::{self as http_form, Options, Received};
+use pelton_runtime::body::{Collector, TooLarge};
 
 use crate::admit::Reservation;
 use crate::ingress::Config;
@@ -45,51 +46,26 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let announced = body.size_hint();
-    if announced.lower() > max {
-        return Err(Refusal::TooLarge { max });
-    }
-    reservation.grow(limits::REQUEST_OVERHEAD_BYTES + announced.lower())?;
-    let read = read_frames(body, max, announced.lower(), reservation);
+    let announced = body.size_hint().lower();
+    let too_large = |TooLarge| Refusal::TooLarge { max };
+    let in_memory = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let mut collector = Collector::new(in_memory(announced), in_memory(max)).map_err(too_large)?;
+    reservation.grow(limits::REQUEST_OVERHEAD_BYTES + announced)?;
+    let mut reserved = announced;
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Refusal::Body(error.into().to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            collector.push(data).map_err(too_large)?;
+            let length = collector.len() as u64;
+            if length > reserved {
+                reservation.grow(length - reserved)?;
+                reserved = length;
+            }
+        }
+        Ok(collector.finish())
+    };
     tokio::time::timeout(timeout, read).await.unwrap_or(Err(Refusal::BodyTimeout(timeout)))
-}
-
-async fn read_frames<B>(
-    body: &mut B,
-    max: u64,
-    mut reserved: u64,
-    reservation: &mut Reservation<'_>,
-) -> Result<Bytes, Refusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    // Most bodies are one frame, which is passed on as it is; only a second one makes a copy.
-    let mut first = Bytes::new();
-    let mut joined = BytesMut::new();
-    let mut length = 0_u64;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Refusal::Body(error.into().to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
-        length += data.len() as u64;
-        if length > max {
-            return Err(Refusal::TooLarge { max });
-        }
-        if length > reserved {
-            reservation.grow(length - reserved)?;
-            reserved = length;
-        }
-        if first.is_empty() {
-            first = data;
-            continue;
-        }
-        if joined.is_empty() {
-            joined.reserve(usize::try_from(reserved.max(length)).unwrap_or_default());
-            joined.extend_from_slice(&first);
-        }
-        joined.extend_from_slice(&data);
-    }
-    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
 /// Reads and drops the rest of a refused body, as far as that is little, and tells whether nothing of it is left: then the

@@ -59,12 +59,13 @@ where
     Ok(collector.finish())
 }
 
+/// A body is larger than its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooLarge;
+pub struct TooLarge;
 
 /// The pieces of a body. A single piece is kept as it is, several are put together.
 #[derive(Debug)]
-pub(crate) struct Collector {
+pub struct Collector {
     announced: usize,
     limit: usize,
     first: Bytes,
@@ -72,16 +73,24 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// `announced` is what the other side said will come at least: it need not be read to be refused.
-    pub(crate) fn new(announced: usize, limit: usize) -> Result<Self, TooLarge> {
+    /// A collector for at most `limit` bytes. `announced` is what the other side said will come at least: it need not be
+    /// read to be refused.
+    ///
+    /// # Errors
+    /// When more than the limit is announced.
+    pub fn new(announced: usize, limit: usize) -> Result<Self, TooLarge> {
         if announced > limit {
             return Err(TooLarge);
         }
         Ok(Self { announced, limit, first: Bytes::new(), rest: BytesMut::new() })
     }
 
-    pub(crate) fn push(&mut self, data: Bytes) -> Result<(), TooLarge> {
-        let have = self.first.len() + self.rest.len();
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// When it does not fit any more.
+    pub fn push(&mut self, data: Bytes) -> Result<(), TooLarge> {
+        let have = self.len();
         if data.len() > self.room() {
             return Err(TooLarge);
         }
@@ -97,12 +106,26 @@ impl Collector {
         Ok(())
     }
 
-    /// Bytes that still fit.
-    pub(crate) fn room(&self) -> usize {
-        self.limit - self.first.len() - self.rest.len()
+    /// Bytes taken so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
     }
 
-    pub(crate) fn finish(self) -> Bytes {
+    /// Whether nothing was taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that still fit.
+    pub(crate) fn room(&self) -> usize {
+        self.limit - self.len()
+    }
+
+    /// The whole.
+    #[must_use]
+    pub fn finish(self) -> Bytes {
         if self.rest.is_empty() { self.first } else { self.rest.freeze() }
     }
 }
