@@ -211,18 +211,14 @@ impl Core {
 
     fn try_housekeep(&mut self, now: Timestamp) -> Result<bool, Failure> {
         if self.active.is_none() {
-            self.open_segment(now)?;
+            unless_full(self.open_segment(now))?;
         }
         if self.carry.is_some() {
             return self.carry_on(now);
         }
-        match self.close_old_segment(now) {
-            // What needs no space goes on.
-            Ok(()) | Err(Failure::DiskFull) => {}
-            Err(failure) => return Err(failure),
-        }
+        unless_full(self.close_old_segment(now))?;
         let trims = self.aged(now);
-        self.trim(&trims, Reason::Age, now)?;
+        unless_full(self.trim(&trims, Reason::Age, now))?;
         // Never the newest: if the checkpoint of the active segment should be damaged, its own is the next one.
         let sealed = self.sealed.iter().rev().skip(1).map(|(number, sealed)| Sealed {
             number: *number,
@@ -250,7 +246,7 @@ impl Core {
         self.roll(now)
     }
 
-    fn aged(&self, now: Timestamp) -> Vec<Trim> {
+    pub(super) fn aged(&self, now: Timestamp) -> Vec<Trim> {
         let active = self.active.as_ref().map(|active| active.segment.number);
         let mut trims = Vec::new();
         for topic in self.topics.values() {
@@ -292,6 +288,14 @@ impl Core {
             closing::write(&*self.disk, self.log_id, segment.number, size)
         });
         mark.map_err(|error| Failure::Fatal(Fatal(format!("the closing mark: {error}").into())))
+    }
+}
+
+/// A step of housekeeping for which the disk has no space is left for later: the steps after it may need none, and make some.
+fn unless_full(result: Result<(), Failure>) -> Result<(), Failure> {
+    match result {
+        Err(Failure::DiskFull) => Ok(()),
+        result => result,
     }
 }
 

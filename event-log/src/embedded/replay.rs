@@ -64,8 +64,11 @@ impl State {
             }
             Kind::Progress => {
                 let (home, (head, rows)) = progress::decode(body, &mut self.names)?;
+                let known = self.partitions.entry(home).or_default();
+                // There were records up to the head, even if they are lost: their offsets are not given again.
+                known.end = known.end.max(head.unwrap_or(0));
                 let head = head.filter(|_| !self.doubtful);
-                progress::apply(&mut self.partitions.entry(home).or_default().progress, (head, rows));
+                progress::apply(&mut known.progress, (head, rows));
             }
             Kind::Topic => {
                 let (id, spec) = topics::decode(body)?;

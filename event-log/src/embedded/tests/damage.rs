@@ -327,6 +327,21 @@ fn no_head_passes_what_a_damaged_row_still_owed() {
 }
 
 #[test]
+fn no_offset_that_a_head_has_passed_is_given_again() {
+    let disk = SimulatedDisk::new(1);
+    let mut core = start(&disk);
+    ensure(&mut core, "t", 1);
+    append(&mut core, &[(0, "a"), (0, "b")]);
+    save(&mut core, 2, "lane", None, "");
+    drop(core);
+    let first = batch_with(&disk, "a");
+    disk.damage(SEGMENT, |bytes| bytes[first..first + 512].fill(0));
+    let mut core = start(&disk);
+    append(&mut core, &[(0, "c")]);
+    assert_eq!(entries(&core, 0), owned(&[(0, "damaged"), (1, "damaged"), (2, "c")]));
+}
+
+#[test]
 fn a_lost_segment_is_a_gap_in_which_every_offset_is_named() {
     let disk = SimulatedDisk::new(1);
     let records = long_log(&disk);

@@ -10,6 +10,7 @@ use super::simulated::SimulatedDisk;
 use super::support::*;
 use crate::embedded::core::Core;
 use crate::embedded::disk::Disk;
+use crate::embedded::retain::Reason;
 use crate::embedded::{Config, EmbeddedLog, recover};
 use crate::limits::DISK_FULL_RETRY;
 use crate::{AppendError, Batch, EventLog, LogError, ReadLimit};
@@ -100,6 +101,28 @@ fn settled_records_leave_a_full_disk() {
     while core.housekeep(Timestamp::from_millis(late)).unwrap() {}
     assert!(disk.used() < used, "segments without anything kept go, and need no space for it");
     put(&mut core, stored, late + 1_000).unwrap();
+}
+
+#[test]
+fn segments_without_anything_kept_go_even_after_a_start_on_a_full_disk() {
+    let disk = SimulatedDisk::new(1);
+    let mut core = start(&disk, NOW);
+    core.ensure_topic(&spec("t", 1), Timestamp::from_millis(NOW)).unwrap();
+    let stored = fill(&mut core, &disk);
+    let update = progress("t", 0, core.shared.epoch, stored);
+    commit(&mut core, settle(update), NOW).unwrap();
+    let late = NOW + 7_200_000;
+    // Records go as far as the reserve tells of it; then the process dies before a segment is removed.
+    let trims = core.aged(Timestamp::from_millis(late));
+    core.trim(&trims, Reason::Age, Timestamp::from_millis(late)).unwrap();
+    drop(core);
+    disk.reboot();
+    disk.set_capacity(0);
+    let mut core = start(&disk, late);
+    assert!(core.shared.status().unavailable.is_some());
+    let segments = disk.names("segments").len();
+    while core.housekeep(Timestamp::from_millis(late)).unwrap() {}
+    assert!(disk.names("segments").len() < segments, "{segments} segments before");
 }
 
 #[tokio::test]
