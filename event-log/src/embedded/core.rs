@@ -102,6 +102,8 @@ pub(super) struct Core {
     pub(super) tail: TailCache,
     #[cfg(test)]
     pub(super) held: Vec<(crate::Appended, crate::Stored)>,
+    /// Bytes of the last checkpoint.
+    pub(super) checkpoint_bytes: u64,
     /// Not before then is an allocation tried again.
     pub(super) full_until: Option<Timestamp>,
 }
@@ -366,7 +368,10 @@ impl Core {
     fn start_segment(&mut self, next: Arc<Segment>, bytes: u64, now: Timestamp) -> Result<(), Failure> {
         let mut own = mem::take(&mut self.own);
         self.state_all(&mut own);
-        let wanted = BLOCK + own.disk_bytes() + bytes + self.reserve() + 4 * BLOCK;
+        self.checkpoint_bytes = own.disk_bytes();
+        // However large the checkpoint, records get half a segment, so that it is not written again with each commit.
+        let records = bytes.max(self.settings.segment_bytes / 2);
+        let wanted = BLOCK + self.checkpoint_bytes + records + self.reserve() + 4 * BLOCK;
         let mut size = next.file.size().map_err(|error| Fatal::of("a look", next.number, &error))?;
         if size < wanted {
             match next.file.allocate(wanted) {

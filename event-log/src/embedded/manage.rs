@@ -229,7 +229,9 @@ impl Core {
         let sealed = sealed.filter(|segment| {
             !self.sealed[&segment.number].segment.file.is_unreadable() || !self.is_kept(segment.number)
         });
-        let Some(number) = retain::to_retire(sealed) else { return Ok(false) };
+        let segment = self.settings.segment_bytes;
+        let room = segment.saturating_sub(self.checkpoint_bytes + self.reserve()).max(segment / 2);
+        let Some(number) = retain::to_retire(sealed, room) else { return Ok(false) };
         self.carry = Carry::start(self, number);
         Ok(true)
     }

@@ -385,6 +385,7 @@ fn assemble(
         tail: super::commit::TailCache::default(),
         #[cfg(test)]
         held: Vec::new(),
+        checkpoint_bytes: 0,
         full_until: None,
     })
 }

@@ -140,10 +140,12 @@ pub(super) struct Sealed {
     pub(super) live: u64,
 }
 
-/// The segment to retire next: one that holds nothing any more, else the one with the least left if that is less than half.
-/// Every byte carried forward frees at least one, and the disk holds at most about twice what is kept.
-pub(super) fn to_retire(segments: impl Iterator<Item = Sealed>) -> Option<u64> {
-    let worth = segments.filter(|segment| segment.live == 0 || segment.live.saturating_mul(2) < segment.size);
+/// The segment to retire next: one that holds nothing any more, else the one with the least left if that is less than half of
+/// it, and of `room`, what records get of a new segment. Every byte carried forward frees at least one, two retired segments
+/// fill at most one new one, and the disk holds at most about twice what is kept.
+pub(super) fn to_retire(segments: impl Iterator<Item = Sealed>, room: u64) -> Option<u64> {
+    let worth = segments
+        .filter(|segment| segment.live == 0 || segment.live.saturating_mul(2) < segment.size.min(room));
     let share = |segment: &Sealed| u128::from(segment.live) * 1_000_000 / u128::from(segment.size.max(1));
     worth.min_by_key(|segment| (share(segment), segment.number)).map(|segment| segment.number)
 }
@@ -232,9 +234,10 @@ mod tests {
     #[test]
     fn the_emptiest_segment_is_retired_when_that_frees_more_than_it_carries() {
         let sealed = |number, live| Sealed { number, size: 100, live };
-        assert_eq!(to_retire([sealed(1, 80), sealed(2, 50)].into_iter()), None);
-        assert_eq!(to_retire([sealed(1, 49), sealed(2, 30), sealed(3, 90)].into_iter()), Some(2));
-        assert_eq!(to_retire([sealed(1, 30), sealed(2, 0)].into_iter()), Some(2));
-        assert_eq!(to_retire([Sealed { number: 1, size: 0, live: 0 }].into_iter()), Some(1));
+        assert_eq!(to_retire([sealed(1, 80), sealed(2, 50)].into_iter(), 100), None);
+        assert_eq!(to_retire([sealed(1, 49), sealed(2, 30), sealed(3, 90)].into_iter(), 100), Some(2));
+        assert_eq!(to_retire([sealed(1, 30), sealed(2, 0)].into_iter(), 100), Some(2));
+        assert_eq!(to_retire([sealed(1, 30)].into_iter(), 60), None, "nor if a new one holds fewer records");
+        assert_eq!(to_retire([Sealed { number: 1, size: 0, live: 0 }].into_iter(), 100), Some(1));
     }
 }

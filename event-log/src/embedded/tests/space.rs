@@ -125,6 +125,28 @@ fn segments_without_anything_kept_go_even_after_a_start_on_a_full_disk() {
     assert!(disk.names("segments").len() < segments, "{segments} segments before");
 }
 
+#[test]
+fn a_checkpoint_larger_than_a_segment_leaves_room_for_records() {
+    let disk = SimulatedDisk::new(1);
+    let mut core = start(&disk, NOW);
+    core.ensure_topic(&spec("t", 1), Timestamp::from_millis(NOW)).unwrap();
+    let state: &'static str = Box::leak("x".repeat(2_000).into_boxed_str());
+    for lane in 0..2 * core.settings.segment_bytes / 2_000 {
+        let mut update = progress("t", 0, core.shared.epoch, 0);
+        update.lanes.push((format!("lane {lane}").into(), Some(row(Some(0), state))));
+        commit(&mut core, settle(update), NOW).unwrap();
+    }
+    let segments = |core: &Core| core.shared.counters.snapshot().segments;
+    let before = segments(&core);
+    for key in 0..40 {
+        put(&mut core, key, NOW).unwrap();
+    }
+    let started = segments(&core) - before;
+    assert!((1..10).contains(&started), "{started} segments for 40 records");
+    let rounds = (0..1_000).take_while(|_| core.housekeep(Timestamp::from_millis(NOW)).unwrap()).count();
+    assert!(rounds < 100, "what is kept is carried forward without end");
+}
+
 #[tokio::test]
 async fn a_failed_sync_is_told_and_nothing_is_answered_with_success_any_more() {
     let disk = SimulatedDisk::new(1);
