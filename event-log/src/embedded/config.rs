@@ -58,6 +58,6 @@ impl fmt::Debug for Config {
 const EXIT_IO: i32 = 74;
 
 fn exit(why: &str) {
-    tracing::error!(code = "PEL-1208", "the disk of the log failed, so Pelton stops: {why}");
+    tracing::error!(code = "PEL-1208", "the log cannot go on, so Pelton stops: {why}");
     std::process::exit(EXIT_IO);
 }

@@ -1,6 +1,7 @@
 //! The writer thread: takes what waits, commits it, and looks after the log when nothing else is to do.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -42,7 +43,9 @@ impl Writer {
         let shared = Arc::clone(&self.core.shared);
         let mut works = Vec::new();
         let mut helper = None;
-        let outcome = self.serve(&mut works, &mut helper);
+        // After a panic nobody knows what of a commit was done: as after a failed sync, nothing more is answered.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve(&mut works, &mut helper)))
+            .unwrap_or_else(|_| Err(Fatal("the log writer failed by a defect".into())));
         // A helper that still allocates would collide with the next process.
         if let Some(helper) = helper {
             let _ = JoinHandle::join(helper);

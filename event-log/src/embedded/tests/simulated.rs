@@ -34,6 +34,7 @@ struct State {
     life: u64,
     capacity: u64,
     fail_syncs: bool,
+    panic_in_syncs: bool,
     /// Bytes that cannot be read, by file.
     unreadable: HashMap<u64, Range<usize>>,
     /// What new space holds: the content of files that are gone.
@@ -72,6 +73,7 @@ impl SimulatedDisk {
             life: 0,
             capacity: u64::MAX,
             fail_syncs: false,
+            panic_in_syncs: false,
             unreadable: HashMap::new(),
             stale: Vec::new(),
         })))
@@ -96,6 +98,11 @@ impl SimulatedDisk {
 
     pub(super) fn fail_syncs(&self) {
         lock(&self.0).fail_syncs = true;
+    }
+
+    /// Stands for a defect in whatever syncs.
+    pub(super) fn panic_in_syncs(&self) {
+        lock(&self.0).panic_in_syncs = true;
     }
 
     /// The bytes of a file cannot be read any more; an empty range: they can again.
@@ -453,6 +460,7 @@ impl DiskFile for SimulatedFile {
     fn sync(&self) -> io::Result<()> {
         self.with(|state, file| {
             state.operate()?;
+            assert!(!state.panic_in_syncs, "a defect, as the test wants it");
             if state.fail_syncs {
                 return Err(io::Error::other("the medium failed"));
             }

@@ -149,6 +149,15 @@ fn a_checkpoint_larger_than_a_segment_leaves_room_for_records() {
 
 #[tokio::test]
 async fn a_failed_sync_is_told_and_nothing_is_answered_with_success_any_more() {
+    nothing_is_answered_with_success_after(SimulatedDisk::fail_syncs, "sync").await;
+}
+
+#[tokio::test]
+async fn a_defect_of_the_writer_leaves_nobody_waiting() {
+    nothing_is_answered_with_success_after(SimulatedDisk::panic_in_syncs, "defect").await;
+}
+
+async fn nothing_is_answered_with_success_after(fail: fn(&SimulatedDisk), why: &str) {
     let disk = SimulatedDisk::new(1);
     let mut core = start(&disk, NOW);
     core.ensure_topic(&spec("t", 1), Timestamp::from_millis(NOW)).unwrap();
@@ -159,12 +168,12 @@ async fn a_failed_sync_is_told_and_nothing_is_answered_with_success_any_more() {
     };
     let log = EmbeddedLog::serve(core, config, Clock::fixed(NOW), None).unwrap();
     log.append(batch("t", &[(0, "a")])).await.unwrap();
-    disk.fail_syncs();
+    fail(&disk);
     let answer = log.append(batch("t", &[(0, "b")])).await;
     assert!(matches!(answer, Err(AppendError::Unknown(_))), "{answer:?}");
     let answer = log.append(batch("t", &[(0, "c")])).await;
     assert!(matches!(answer, Err(AppendError::Unknown(_) | AppendError::Closed)), "{answer:?}");
-    assert!(log.status().unavailable.unwrap().contains("sync"));
+    assert!(log.status().unavailable.unwrap().contains(why));
     let limit = ReadLimit { wait: true, ..NO_WAIT };
     assert!(matches!(log.read(&name("t"), 0, 2, limit).await, Err(LogError::Closed)));
     drop(log);
