@@ -84,7 +84,8 @@ pub trait EventLog: Send + Sync + fmt::Debug + 'static {
 /// What goes into the log at once.
 ///
 /// A budget that is spent refuses events from outside only: records with an origin (replies, retries, dead letters, commands)
-/// and progress draw on a reserve, so that a full broker can always work its way out.
+/// and progress draw on a reserve, so that a full broker can always work its way out. Dead letters displace older ones when even
+/// the reserve is spent.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Records, each to its topic and partition.

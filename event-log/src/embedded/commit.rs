@@ -160,14 +160,17 @@ impl Core {
             let topic = &self.topics[&record.home.0];
             let (account, budget) = (&topic.account, topic.spec.retention.bytes);
             account.stage(record.frame_bytes());
-            let allowed =
-                if record.derived { budget.saturating_add(budget / BUDGET_RESERVE) } else { budget };
+            let reserve = if record.derived { budget / BUDGET_RESERVE } else { 0 };
+            // What nothing else is left for but its dead letter must not wait for replies, which may fill the reserve. Dead
+            // letters displace each other, so that one more than the reserve is all that they take.
+            let own = if record.derived && !topic.is_owed() { record.frame_bytes() } else { 0 };
+            let allowed = budget.saturating_add(reserve + own);
             if account.used() <= allowed {
                 continue;
             }
             let topic = Arc::clone(topic);
             let account = &topic.account;
-            if account.holder().is_none() {
+            if account.holder().is_none() || own > 0 {
                 let need = account.used() - allowed + budget / BUDGET_SLACK;
                 self.make_room(&topic, need, now)?;
                 if account.used() <= allowed {

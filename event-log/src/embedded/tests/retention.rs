@@ -133,6 +133,35 @@ async fn a_full_broker_is_refused_alone_and_served_again_when_something_is_settl
 }
 
 #[tokio::test]
+async fn a_dead_letter_is_taken_though_replies_have_filled_the_reserve() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::fixed(1_000_000);
+    let week = Duration::from_secs(7 * 86_400);
+    let log = open_at(dir.path(), &clock);
+    for topic in ["t", "t_dead-letter"] {
+        log.ensure_topic(&kept(topic, "ns/full", week, 100 * KIB, OnFull::Refuse)).await.unwrap();
+    }
+    save(&log, "t", 0, Some(0)).await;
+    let derived = |key: &str| {
+        let mut record = kibibyte(key, &clock);
+        record.envelope.origin =
+            Some(Origin { trigger: "ns/t".into(), partition: 0, offset: 0, step: Step::Reply });
+        record
+    };
+    let mut replies = 0;
+    while put(&log, "t", derived("reply")).await.is_ok() {
+        replies += 1;
+    }
+    assert!((100..115).contains(&replies), "{replies}");
+    for number in 0..5 {
+        put(&log, "t_dead-letter", derived("letter")).await.unwrap();
+        assert_eq!(start(&log, "t_dead-letter").await, number, "it displaces the one before");
+    }
+    assert!(matches!(put(&log, "t", derived("reply")).await, Err(AppendError::Full { .. })));
+    assert_eq!(start(&log, "t").await, 0, "never what is owed");
+}
+
+#[tokio::test]
 async fn a_broker_that_expires_lets_the_oldest_go_and_counts_them() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::fixed(1_000_000);
