@@ -32,6 +32,8 @@ pub const SAVE_RETRY_MAX: Duration = Duration::from_secs(5);
 /// After so many refusals in a row of a reply for which a full log has no room, the event that it answers, if the log is full
 /// because of that event, becomes a dead letter.
 pub const REPLY_REFUSALS_MAX: u32 = 6;
+/// The time between two rounds of such events, once they give way.
+pub const GIVE_WAY_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of records and rows in one save, about; at least one of each goes.
 pub const SAVE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of records of a partition (replies, retries, dead letters) that wait until the log takes them; beyond, lanes that

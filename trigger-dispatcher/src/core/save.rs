@@ -395,10 +395,9 @@ impl Partition {
         saver.may_be_stored &= !saver.records.is_empty();
         let none_waits = saver.records.is_empty() && saver.nobodys.is_empty();
         if none_waits {
-            saver.portion.refused = None;
+            saver.portion.emptied(turn.now);
         }
-        let complete = !partial || none_waits;
-        if complete && saver.portion.refused.is_none() {
+        if none_waits || (!partial && saver.portion.refused.is_none()) {
             saver.error = None;
         }
         for key in &save.lanes {

@@ -25,6 +25,17 @@ pub(super) struct Refused {
     times: u32,
 }
 
+impl Refused {
+    fn is_recent(&self, now: Timestamp) -> bool {
+        now < self.not_before + limits::SAVE_RETRY_MAX
+    }
+
+    /// Room that replies made by giving way is soon spent: the next refusal goes on where the last one stood.
+    fn gives_way_still(&self, now: Timestamp) -> bool {
+        self.times >= limits::REPLY_REFUSALS_MAX && self.is_recent(now)
+    }
+}
+
 /// What of the records may go into a save.
 #[derive(Debug)]
 pub(super) struct Portion {
@@ -68,15 +79,18 @@ impl Portion {
             return;
         }
         self.room = self.room.saturating_mul(2);
-        // Room that replies made by giving way is soon spent: the next refusal goes on where the last one stood.
-        let lasts = |refused: &Refused| {
-            refused.times >= limits::REPLY_REFUSALS_MAX && now < refused.not_before + limits::SAVE_RETRY_MAX
-        };
-        self.refused = self.refused.filter(|refused| save.largest < refused.size || lasts(refused));
+        self.refused =
+            self.refused.filter(|refused| save.largest < refused.size || refused.gives_way_still(now));
+    }
+
+    /// No record waits any more.
+    pub(super) fn emptied(&mut self, now: Timestamp) {
+        self.refused = self.refused.filter(|refused| refused.gives_way_still(now));
     }
 
     fn refuse(&mut self, size: usize, now: Timestamp) -> u32 {
-        let times = self.refused.map_or(0, |refused| refused.times).saturating_add(1);
+        let in_a_row = self.refused.filter(|refused| refused.is_recent(now));
+        let times = in_a_row.map_or(0, |refused| refused.times).saturating_add(1);
         let wait = backoff(times);
         self.refused = Some(Refused { size, not_before: now + wait, times });
         times
@@ -195,6 +209,11 @@ impl Partition {
         let mut given = self.replies_in(oldest, count, true);
         if given.is_empty() {
             given = self.replies_in(refused.filter(stands_still), count, false);
+        }
+        if !given.is_empty()
+            && let Some(refused) = &mut self.saver.portion.refused
+        {
+            refused.not_before = turn.now + limits::GIVE_WAY_EVERY;
         }
         for (key, offset) in given {
             let is_it = |record: &PendingRecord| {

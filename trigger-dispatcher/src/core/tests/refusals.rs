@@ -127,6 +127,20 @@ fn a_log_that_is_full_because_of_what_its_replies_answer_gets_empty_again() {
 }
 
 #[test]
+fn giving_way_goes_on_where_it_stood_while_few_replies_wait_at_a_time() {
+    let mut bench = Bench::new(vec![trigger("t")]);
+    bench.store();
+    bench.refuse = Box::new(|batch| (bytes(batch) > 5_000).then(full));
+    bench.arrive((0..200).map(|id| event(id, "a", 10)));
+    // A few megabytes of replies may wait.
+    for _ in 0..15 {
+        bench.end_all("t", &reply(1_000_000));
+        bench.pass(Duration::from_secs(1));
+    }
+    assert_eq!((bench.count("t", kept), bench.count("t", owed), bench.low("default/t")), (200, 0, None));
+}
+
+#[test]
 fn a_log_that_is_full_because_of_others_keeps_replies_waiting() {
     let mut bench = Bench::new(vec![trigger("hangs"), trigger("replies")]);
     bench.store();
