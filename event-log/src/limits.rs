@@ -16,6 +16,14 @@ pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 pub const COMMIT_BYTES: usize = 1024 * 1024;
 /// Appends that one group commit takes.
 pub const COMMIT_APPENDS: usize = 4096;
+/// A commit that fewer appends shared is followed by the next without a rest.
+pub const REST_APPENDS_MIN: usize = 8;
+/// The share (some of so many) of the known callers that must wait to end a rest.
+pub const REST_QUORUM: (usize, usize) = (3, 4);
+/// The longest rest, in times of the commit before it.
+pub const REST_COMMITS_MAX: u32 = 4;
+/// The longest rest.
+pub const REST_MAX: Duration = Duration::from_millis(2);
 /// Bytes of one append, its progress included. Small segments lower it to a quarter of a segment.
 pub const APPEND_BYTES_MAX: usize = pelton_runtime::limits::LOG_APPEND_BYTES_MAX;
 /// Records of one append.

@@ -61,7 +61,8 @@
 //!
 //! Callers look up, check and encode their own records (`prepare`). One thread takes what waits (up to 1 MiB and 4096 appends),
 //! gives out offsets, puts the records of a partition together, and makes one batch of it: one write, one sync, all answers
-//! (`commit`). There is no timer: what arrives during a sync is the next batch. Appends that nobody waits for ride along, or go
+//! (`commit`). What arrives during a sync is the next batch; after a commit that many shared the writer rests for a moment, so that
+//! more share the next one (`queue::Rest`). Appends that nobody waits for ride along, or go
 //! by themselves at their deadline. An append is whole in one batch, and a batch in one segment.
 //!
 //! When a batch does not fit, the segment gets its footer, is cut, and the next one starts with a *checkpoint*: a batch that states

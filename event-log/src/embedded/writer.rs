@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::core::{self, Core, Fatal};
 use super::manage::TopicFailure;
 use super::prepare::Work;
-use super::queue::{Job, Queue, Taken};
+use super::queue::{Job, Queue, Rest, Taken};
 use super::shared::Shared;
 use crate::limits::{DISK_FULL_RETRY, HOUSEKEEPING_INTERVAL};
 use crate::{AppendError, LogError};
@@ -60,11 +60,17 @@ impl Writer {
     fn serve(&mut self, works: &mut Vec<Work>, helper: &mut Option<JoinHandle<()>>) -> Result<(), Fatal> {
         let mut due = Instant::now();
         let mut sealed = self.core.sealed.len();
+        let mut rest = None;
         loop {
-            let taken = self.queue.take(works, Some(due));
+            let taken = self.queue.take(works, rest.take(), Some(due));
             let now = self.now();
             match taken {
-                Taken::Works => self.core.commit(works, now)?,
+                Taken::Works => {
+                    let (appends, began) = (works.len(), Instant::now());
+                    self.core.commit(works, now)?;
+                    let ended = Instant::now();
+                    rest = Rest::after(appends, ended - began, ended);
+                }
                 Taken::Job(job) => {
                     if matches!(self.job(job, now, helper)?, Turn::Stop) {
                         return Ok(());
