@@ -17,6 +17,7 @@ use pelton_event_log::EventLog;
 use pelton_resources::Snapshot;
 use pelton_runtime::clock::Clock;
 use pelton_runtime::drain::Drain;
+use pelton_runtime::telemetry::Tracer;
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,7 +27,7 @@ use crate::append::Arrival;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::routes::{Door, Route, Routes};
-use crate::{answer, append, limits, receive};
+use crate::{answer, append, limits, receive, traced};
 
 /// The body of an answer.
 pub type ResponseBody = Full<Bytes>;
@@ -127,6 +128,7 @@ impl fmt::Debug for Ingress {
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
+    tracer: Tracer,
 }
 
 impl fmt::Debug for Handle {
@@ -167,7 +169,7 @@ impl Ingress {
             generation: watch::Sender::new(None),
             config,
         });
-        Ok((Self { shared: shared.clone(), snapshots }, Handle { shared }))
+        Ok((Self { shared: shared.clone(), snapshots }, Handle { shared, tracer: Tracer::default() }))
     }
 
     /// Follows the resources until the process stops.
@@ -209,6 +211,12 @@ impl Shared {
 }
 
 impl Handle {
+    /// This handle, with a span of `tracer` for each event whose trace is sampled.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
+    }
+
     /// A new connection from `address`; its requests present it to [`handle`](Self::handle).
     #[must_use]
     pub fn connect(&self, address: IpAddr) -> Client {
@@ -345,13 +353,14 @@ impl Handle {
             trace: http_form::trace_context(headers),
         };
         let random = |partitions| fastrand::u32(..partitions);
-        let batch = append::batch(events, topic, partitions, &arrival, random)?;
+        let mut batch = append::batch(events, topic, partitions, &arrival, random)?;
         metrics.decode.observe(began.elapsed().as_secs_f64());
 
         let (events, bytes) = (batch.records.len() as u64, append::bytes_of(&batch));
         if events > 0 {
             let began = Instant::now();
-            log.append(batch).await?;
+            let spans = traced::begin(&self.tracer, &mut batch, name);
+            traced::end(spans, log.append(batch).await)?;
             metrics.append.observe(began.elapsed().as_secs_f64());
         }
         metrics.accepted_events.inc_by(events);

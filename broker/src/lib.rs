@@ -18,6 +18,7 @@ mod routes;
 
 mod admit;
 mod append;
+mod traced;
 
 mod answer;
 mod refusal;

@@ -132,6 +132,13 @@ impl EgressPolicy {
         }
     }
 
+    /// Every address: for destinations that only the operator can name.
+    #[must_use]
+    pub fn unrestricted() -> Self {
+        let (v4, v6) = (Network::v4(0, 0, 0, 0, 0), Network::v6(0, 0, 0));
+        Self { allow: vec![v4, v6], deny: Vec::new(), private_networks: true, loopback: true }
+    }
+
     /// Judges one address.
     ///
     /// # Errors

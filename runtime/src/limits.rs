@@ -42,6 +42,10 @@ pub const ERROR_RESPONSE_BYTES_MAX: usize = 64 * 1024;
 pub const ADDRESSES_TRIED_MAX: usize = 8;
 /// Interval of HTTP/2 pings on a connection with calls in flight; two unanswered ones close it.
 pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Time for the collector of spans to take a batch of them; and for what waits to be sent when the process stops.
+pub const TRACES_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a collector's answer that are read.
+pub const TRACES_RESPONSE_BYTES: usize = 64 * 1024;
 /// Bytes of the configuration file.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Partitions of a topic in the event log. Here and below: the settings are checked against it, the log enforces it.

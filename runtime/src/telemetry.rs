@@ -1,8 +1,11 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
 
 mod logs;
 mod metrics;
+mod traces;
 
 pub(crate) use logs::check_level;
 pub use logs::{TelemetryError, init_logs};
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
+pub(crate) use traces::check_endpoint;
+pub use traces::{Span, SpanKind, Tracer, Traces};

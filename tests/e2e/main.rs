@@ -7,6 +7,7 @@ mod metrics;
 mod order;
 mod partitions;
 mod tools;
+mod traces;
 mod triggers;
 
 use hyper::{Method, StatusCode};

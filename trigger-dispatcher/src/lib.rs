@@ -24,7 +24,7 @@ mod status;
 mod testing;
 mod topics;
 
-pub use deliver::{BrokerSender, HttpSender, Senders};
+pub use deliver::{BrokerSender, HttpSender, Senders, TracedSender};
 pub use dispatcher::{Config, Dispatcher};
 pub use error::Error;
 pub use status::Handle;

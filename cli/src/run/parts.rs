@@ -11,13 +11,14 @@ use pelton_control::{FolderConfig, FolderStore, Topics, TopicsConfig};
 use pelton_event::http::Options;
 use pelton_event_log::{EmbeddedLog, EventLog};
 use pelton_resources::Snapshot;
+use pelton_resources::contracts::Sender;
 use pelton_runtime::client::{Client, ClientOptions, SystemResolver};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::config::{Config, TlsFiles};
 use pelton_runtime::drain::Drain;
 use pelton_runtime::listen::{BoundListener, ListenOptions, Listener};
-use pelton_runtime::telemetry::Metrics;
-use pelton_trigger_dispatcher::{BrokerSender, Dispatcher, HttpSender, Senders};
+use pelton_runtime::telemetry::{Metrics, Tracer, Traces};
+use pelton_trigger_dispatcher::{BrokerSender, Dispatcher, HttpSender, Senders, TracedSender};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -31,6 +32,7 @@ use crate::failure::Failure;
 /// Everything that runs.
 pub(super) struct Running {
     log: Arc<dyn EventLog>,
+    traces: Option<Traces>,
     tasks: JoinSet<&'static str>,
 }
 
@@ -57,6 +59,9 @@ impl Running {
         if let Err(error) = self.log.close().await {
             tracing::error!(code = error.code(), %error, "the log could not be closed cleanly; the next start recovers it");
         }
+        if let Some(traces) = self.traces {
+            traces.close().await;
+        }
     }
 }
 
@@ -70,6 +75,9 @@ struct Listeners {
 pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Result<Running, Failure> {
     let clock = Clock::system();
     let metrics = Metrics::new().map_err(|error| could_not_start(format!("metrics: {error}")))?;
+    let traces =
+        Traces::start(config).map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
+    let tracer = traces.as_ref().map(Traces::tracer).unwrap_or_default();
     let store = FolderStore::open(FolderConfig {
         dir: resources.to_owned(),
         data_dir: config.data.dir.clone(),
@@ -93,7 +101,8 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
         metrics.registry(),
     )
     .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
-    let (dispatcher, dispatcher_handle) = dispatcher(config, &log, &snapshots, &clock, &metrics)?;
+    let ingress_handle = ingress_handle.with_tracer(tracer.clone());
+    let (dispatcher, dispatcher_handle) = dispatcher(config, &log, &snapshots, &clock, &metrics, &tracer)?;
     let dispatcher_handle = Arc::new(dispatcher_handle);
     let first = snapshots.borrow().triggers.keys().cloned().collect::<Vec<_>>();
     let (serving, is_serving) = watch::channel(false);
@@ -112,7 +121,7 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
     };
     let admin = TowerToHyperService::new(router(admin_config(config, &listeners), admin));
 
-    let mut running = Running { log, tasks: JoinSet::new() };
+    let mut running = Running { log, traces, tasks: JoinSet::new() };
     running.part("the folder of resources", store.run(drain.clone()));
     running.part("the topics", topics.run(drain.clone()));
     running.part("the ingress", ingress.run(drain.clone()));
@@ -179,15 +188,18 @@ fn dispatcher(
     snapshots: &watch::Receiver<Arc<Snapshot>>,
     clock: &Clock,
     metrics: &Metrics,
+    tracer: &Tracer,
 ) -> Result<(Dispatcher, pelton_trigger_dispatcher::Handle), Failure> {
     let trusted = config.egress.extra_ca_certificates.as_deref();
     let client = Client::new(&ClientOptions::from_config(config), SystemResolver, trusted)
         .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
     let http = HttpSender::new(client, clock.clone(), config.dispatch.response_limit.as_usize());
-    let senders = Senders {
-        http: Arc::new(http.with_header_values(Options { percent_encoded: config.ingress.decode_percent })),
-        broker: Arc::new(BrokerSender::new(log.clone(), snapshots.clone(), clock.clone())),
+    let http = http.with_header_values(Options { percent_encoded: config.ingress.decode_percent });
+    let broker = BrokerSender::new(log.clone(), snapshots.clone(), clock.clone());
+    let traced = |sender: Arc<dyn Sender>| -> Arc<dyn Sender> {
+        if tracer.is_off() { sender } else { Arc::new(TracedSender::new(sender, tracer.clone())) }
     };
+    let senders = Senders { http: traced(Arc::new(http)), broker: traced(Arc::new(broker)) };
     Dispatcher::new(
         settings::dispatcher(config),
         log.clone(),

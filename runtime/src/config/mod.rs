@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub use error::{ConfigError, ConfigErrors};
 pub use sections::{
     Admin, BackoffPolicy, Config, Data, Delivery, Dispatch, Egress, Ingress, Listen, Log, LogFormat,
-    LogOutput, OnFull, Shutdown, Tls, TlsFiles,
+    LogOutput, OnFull, Shutdown, Tls, TlsFiles, Traces,
 };
 pub use values::{ByteSize, HumanDuration, Secret};
 

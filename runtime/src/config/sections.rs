@@ -35,6 +35,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What Pelton writes on standard error.
     pub log_output: LogOutput,
+    /// Spans of events, for a collector.
+    pub traces: Traces,
 }
 
 /// `[listen]`: addresses to listen on.
@@ -372,5 +374,22 @@ pub struct LogOutput {
 impl Default for LogOutput {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+/// `[traces]`: spans of events, sent to a collector over OTLP/HTTP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Traces {
+    /// URL of the collector; without a path, `/v1/traces` is added. Empty: no spans are made.
+    pub endpoint: String,
+    /// Of the events that come without a trace, one in so many gets one; 0: none. Those that come with one have their sender's
+    /// decision.
+    pub sample_one_in: u32,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { endpoint: String::new(), sample_one_in: 1 }
     }
 }

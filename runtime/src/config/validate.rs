@@ -177,5 +177,8 @@ impl Found {
         if let Err(error) = telemetry::check_level(&config.log_output.level) {
             self.unless(false, "log-output.level", error);
         }
+        if let Err(problem) = telemetry::check_endpoint(&config.traces.endpoint) {
+            self.unless(false, "traces.endpoint", problem);
+        }
     }
 }

@@ -8,7 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, LogOutput};
 
-/// Logs could not be set up.
+/// Logs or traces could not be set up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TelemetryError {
     /// `log-output.level` is not a filter.
@@ -23,6 +23,14 @@ pub enum TelemetryError {
         /// What the library said.
         problem: String,
     },
+    /// Spans cannot be exported.
+    #[error("spans cannot be exported to {endpoint}: {problem}")]
+    Traces {
+        /// The collector's origin.
+        endpoint: String,
+        /// What is wrong.
+        problem: String,
+    },
 }
 
 impl TelemetryError {
@@ -32,6 +40,7 @@ impl TelemetryError {
         match self {
             Self::Level { .. } => "PEL-1504",
             Self::AlreadySet { .. } => "PEL-1530",
+            Self::Traces { .. } => "PEL-1531",
         }
     }
 }

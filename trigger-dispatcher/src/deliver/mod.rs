@@ -5,9 +5,11 @@ mod broker;
 mod http;
 mod prepared;
 mod retry_after;
+mod traced;
 
 pub use broker::BrokerSender;
 pub use http::HttpSender;
+pub use traced::TracedSender;
 
 pub(crate) use attempt::{Attempt, Ended};
 
