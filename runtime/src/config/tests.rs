@@ -215,6 +215,7 @@ fn values_must_go_together() {
         ("tls.admin.key", "key.pem", "tls.admin.certificate"),
         ("data.dir", "", "data.dir"),
         ("log-output.level", "pelton=loud", "log-output.level"),
+        ("traces.endpoint", "collector:4318", "traces.endpoint"),
     ] {
         let found = load(None, [], [flag(key, value)]).unwrap_err();
         let [ConfigError::Conflict { key: found_key, .. }] = &found.0[..] else { panic!("{key}: {found}") };
