@@ -1,10 +1,10 @@
 //! Which broker a request is for: a table made from each snapshot, read without a lock and without an allocation.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hashbrown::HashMap;
 use pelton_event_log::{EventLog, OnFull, Retention, TopicName, TopicSpec};
 use pelton_resources::{Broker, NamespacedName, Readiness, Snapshot};
 

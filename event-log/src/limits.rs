@@ -17,7 +17,7 @@ pub const COMMIT_BYTES: usize = 1024 * 1024;
 /// Appends that one group commit takes.
 pub const COMMIT_APPENDS: usize = 4096;
 /// A commit that fewer appends shared is followed by the next without a rest.
-pub const REST_APPENDS_MIN: usize = 8;
+pub const REST_APPENDS_MIN: usize = 16;
 /// The share (some of so many) of the known callers that must wait to end a rest.
 pub const REST_QUORUM: (usize, usize) = (3, 4);
 /// The longest rest, in times of the commit before it.

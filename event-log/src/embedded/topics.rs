@@ -1,9 +1,10 @@
 //! Topics in memory and as frames.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use super::format::{Cursor, push_bytes};
 use super::partition::{Partition, lock};
