@@ -118,17 +118,20 @@ impl Core {
 
     /// Answers the appends that cannot be stored, and takes them out.
     fn refuse(&mut self, works: &mut Vec<Work>, now: Timestamp) -> Result<(), Fatal> {
-        let mut index = 0;
-        while let Some(work) = works.get(index) {
-            let refused = match self.refusal(work) {
+        let mut refused = Vec::new();
+        for (index, work) in works.iter().enumerate() {
+            let error = match self.refusal(work) {
                 None => self.over_budget(work, now)?,
                 refused => refused,
             };
-            match refused {
-                None => index += 1,
-                Some(error) => {
-                    let work = works.remove(index);
-                    let _ = work.answer.send(Err(error));
+            refused.extend(error.map(|error| (index, error)));
+        }
+        if !refused.is_empty() {
+            let mut refused = refused.into_iter().peekable();
+            for (index, work) in mem::take(works).into_iter().enumerate() {
+                match refused.next_if(|(at, _)| *at == index) {
+                    Some((_, error)) => drop(work.answer.send(Err(error))),
+                    None => works.push(work),
                 }
             }
         }
@@ -171,7 +174,9 @@ impl Core {
             let topic = Arc::clone(topic);
             let account = &topic.account;
             if account.holder().is_none() || own > 0 {
-                let need = account.used() - allowed + budget / BUDGET_SLACK;
+                // For one dead letter no more goes than it takes.
+                let slack = if own > 0 { 0 } else { budget / BUDGET_SLACK };
+                let need = account.used() - allowed + slack;
                 self.make_room(&topic, need, now)?;
                 if account.used() <= allowed {
                     continue;

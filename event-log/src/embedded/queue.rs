@@ -148,7 +148,9 @@ impl Queue {
         if inner.rests_until().is_some() {
             return;
         }
+        let rest_ends = inner.rest.is_some();
         let wakes = match (inner.asleep, wanted) {
+            (Some(_), _) if rest_ends => true,
             (None, _) => false,
             (Some(None), _) | (Some(_), None) => true,
             (Some(Some(until)), Some(wanted)) => wanted < until,
