@@ -78,6 +78,22 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_client_that_closes_its_side_gets_its_answer_where_half_closed_connections_go_on() {
+    for half_close in [true, false] {
+        let mut running = run(ListenOptions { half_close, ..ListenOptions::default() }, true);
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(REQUEST).await.unwrap();
+        running.arrived.recv().await.unwrap();
+        stream.shutdown().await.unwrap();
+        // Time for the server to see the end of the stream, if it looks.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        running.release.notify_one();
+        let text = String::from_utf8(rest(&mut stream).await).unwrap();
+        assert_eq!(text.ends_with("hi"), half_close, "{text:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
     let mut running = run(ListenOptions::default(), true);
     let mut idle = TcpStream::connect(running.address).await.unwrap();
