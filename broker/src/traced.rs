@@ -18,10 +18,10 @@ pub(crate) fn begin(tracer: &Tracer, batch: &mut Batch, broker: &NamespacedName)
             let parent = trace.map_or(("", ""), |trace| (&trace.parent, &trace.state));
             let mut span = tracer.begin(SpanKind::Server, "receive", parent)?;
             span.set_text("messaging.system", "pelton");
-            span.set_text("messaging.destination.name", broker.to_string());
-            span.set_text("cloudevents.event_id", event.id().to_owned());
-            span.set_text("cloudevents.event_source", event.source().to_owned());
-            span.set_text("cloudevents.event_type", event.event_type().to_owned());
+            span.set_text("messaging.destination.name", broker.as_str());
+            span.set_text("cloudevents.event_id", event.id());
+            span.set_text("cloudevents.event_source", event.source());
+            span.set_text("cloudevents.event_type", event.event_type());
             let parent = span.parent().into();
             let trace = record.envelope.trace.take().unwrap_or_default();
             record.envelope.trace = Some(TraceContext { parent, ..trace });
@@ -32,10 +32,11 @@ pub(crate) fn begin(tracer: &Tracer, batch: &mut Batch, broker: &NamespacedName)
 
 /// Ends the spans with what came of the append.
 pub(crate) fn end(spans: Vec<Span>, appended: Result<Stored, AppendError>) -> Result<Stored, AppendError> {
-    if let Err(error) = &appended {
-        for mut span in spans {
+    for mut span in spans {
+        if let Err(error) = &appended {
             span.fail(error.code());
         }
+        span.end();
     }
     appended
 }

@@ -1,6 +1,9 @@
 //! The spans of an event at a collector: below its sender's, above the subscriber's.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use pelton_tests::eventually;
@@ -22,6 +25,11 @@ fn spans(receipts: &[Receipt]) -> Vec<Span> {
     });
     requests
         .flat_map(|request| request.resource_spans)
+        .inspect(|spans| {
+            let attributes = spans.resource.iter().flat_map(|resource| &resource.attributes);
+            let name = text_of(attributes, "service.name");
+            assert_eq!(name, "pelton-of-the-test");
+        })
         .flat_map(|resource| resource.scope_spans)
         .flat_map(|scope| scope.spans)
         .collect()
@@ -32,26 +40,32 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn attribute(span: &Span, name: &str) -> String {
-    let attribute = span.attributes.iter().find(|attribute| attribute.key == name);
+    text_of(&span.attributes, name)
+}
+
+fn text_of<'a>(attributes: impl IntoIterator<Item = &'a KeyValue>, name: &str) -> String {
+    let attribute = attributes.into_iter().find(|attribute| attribute.key == name);
     match attribute.and_then(|attribute| attribute.value.clone()).and_then(|value| value.value) {
         Some(Value::StringValue(text)) => text,
         Some(Value::IntValue(number)) => number.to_string(),
-        other => panic!("{name} is {other:?} in {span:?}"),
+        other => panic!("{name} is {other:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_sees_the_way_of_an_event_from_its_sender_to_its_subscriber() {
     let collector = Subscriber::start().await;
-    let subscriber = Subscriber::scripted(|receipt| match receipt.id() {
-        "traced" if fastrand::bool() => Behaviour::Status(500),
+    let attempts = AtomicUsize::new(0);
+    let subscriber = Subscriber::scripted(move |receipt| match receipt.id() {
+        "traced" if attempts.fetch_add(1, Ordering::Relaxed) < 2 => Behaviour::Status(500),
         _ => Behaviour::Status(204),
     })
     .await;
-    let retries = "delivery: {retry: 50, backoffPolicy: linear, backoffDelay: PT0.01S}";
+    let retries = "delivery: {retry: 3, backoffPolicy: linear, backoffDelay: PT0.01S}";
     let site = Site::new(&(BROKER.to_owned() + &trigger("t", "", &subscriber.url("/"), retries)))
         .with("PELTON__TRACES__ENDPOINT", &collector.url(""))
         .with("PELTON__TRACES__SAMPLE_ONE_IN", "0")
+        .with("OTEL_SERVICE_NAME", "pelton-of-the-test")
         .with("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer secret");
     let pelton = site.start().await;
     send(&pelton, "traced", "test", &[("traceparent", SENDER), ("tracestate", "vendor=a")]).await;
@@ -76,7 +90,7 @@ async fn a_collector_sees_the_way_of_an_event_from_its_sender_to_its_subscriber(
             .collect::<Vec<_>>()
     };
     let told_of_traced = told("traced");
-    assert_eq!(told_of_traced.len(), delivers.len());
+    assert_eq!((told_of_traced.len(), delivers.len()), (3, 3));
     for (attempt, (parent, answered)) in told_of_traced.into_iter().enumerate() {
         let number = |span: &&&Span| attribute(span, "http.request.resend_count") == attempt.to_string();
         let deliver = delivers.iter().find(number).expect("each attempt is a span");

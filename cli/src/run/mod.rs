@@ -78,7 +78,7 @@ async fn serve(arguments: &Arguments, effective: &Effective) -> Result<(), Failu
         part = running.ended() => Some(part),
     };
     let stopped = trigger.stop(effective.config.shutdown.grace.get(), signals.again()).await;
-    running.close().await;
+    running.close(!matches!(stopped, Stopped::Clean)).await;
     match (died, stopped) {
         (Some(part), _) => {
             Err(Failure::failed(Some("PEL-1713"), format!("{part} ended by a defect; Pelton stops")))

@@ -53,14 +53,17 @@ impl Running {
         }
     }
 
-    /// Closes the log, after the parts: the next start then knows that nothing was cut off.
-    pub(super) async fn close(mut self) {
+    /// Closes the log, after the parts: the next start then knows that nothing was cut off. Spans that wait are sent unless
+    /// the process is to stop at once.
+    pub(super) async fn close(mut self, at_once: bool) {
         self.tasks.abort_all();
         if let Err(error) = self.log.close().await {
             tracing::error!(code = error.code(), %error, "the log could not be closed cleanly; the next start recovers it");
         }
-        if let Some(traces) = self.traces {
-            traces.close().await;
+        match self.traces {
+            Some(traces) if at_once => traces.abandon(),
+            Some(traces) => traces.close().await,
+            None => {}
         }
     }
 }

@@ -24,11 +24,9 @@ pub enum TelemetryError {
         problem: String,
     },
     /// Spans cannot be exported.
-    #[error("spans cannot be exported to {endpoint}: {problem}")]
+    #[error("spans cannot be exported (traces.endpoint): {problem}")]
     Traces {
-        /// The collector's origin.
-        endpoint: String,
-        /// What is wrong.
+        /// What is wrong. The URL is not in it, since it may hold a token.
         problem: String,
     },
 }

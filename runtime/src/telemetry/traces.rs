@@ -7,8 +7,8 @@
 //! Spans wait in a bounded queue and go in batches. A collector that is slow or away costs spans, never events; the log says
 //! that some were dropped.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,11 +17,13 @@ use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
     Tracer as _, TracerProvider as _,
 };
-use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::TelemetryError;
 use crate::client::{Call, Client, ClientOptions, HttpClient, SystemResolver, Target};
@@ -31,6 +33,9 @@ use crate::limits;
 
 /// Path of the signal below a collector's base URL (OTLP specification, "OTLP/HTTP Request").
 const TRACES_PATH: &str = "/v1/traces";
+
+/// `sampled` and `random`.
+const DEFINED_FLAGS: u8 = 0b11;
 
 /// What a span stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +69,8 @@ impl Traces {
             ..ClientOptions::from_config(config)
         };
         let trusted = config.egress.extra_ca_certificates.as_deref();
-        let client = Client::new(&options, SystemResolver, trusted)
-            .map_err(|error| unusable(&config.traces.endpoint, error.to_string()))?;
+        let client =
+            Client::new(&options, SystemResolver, trusted).map_err(|error| unusable(error.to_string()))?;
         Self::over(client, &config.traces.endpoint, config.traces.sample_one_in).map(Some)
     }
 
@@ -74,28 +79,30 @@ impl Traces {
     /// # Errors
     /// When the exporter cannot be set up.
     pub fn over(client: impl HttpClient, endpoint: &str, sample_one_in: u32) -> Result<Self, TelemetryError> {
-        let url = signal_url(endpoint).map_err(|problem| unusable(endpoint, problem))?;
-        let target = Target::parse(&url).map_err(|error| unusable(endpoint, error.to_string()))?;
-        let transport = Transport { client: Arc::new(client), target, runtime: Handle::current() };
+        let target = signal(endpoint).map_err(unusable)?;
+        // All that the library sees of the URL, and so all that it can show.
+        let origin = target.origin().to_owned();
+        let transport = Transport {
+            client: Arc::new(client),
+            target,
+            runtime: Handle::current(),
+            told: Mutex::default(),
+        };
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(transport)
-            .with_endpoint(url)
+            .with_endpoint(origin)
             .with_timeout(limits::TRACES_TIMEOUT)
             .build()
-            .map_err(|error| unusable(endpoint, error.to_string()))?;
+            .map_err(|error| unusable(error.to_string()))?;
         let drawn = match sample_one_in {
             0 => Sampler::AlwaysOff,
             1 => Sampler::AlwaysOn,
             n => Sampler::TraceIdRatioBased(1.0 / f64::from(n)),
         };
-        let resource = Resource::builder()
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .with_service_name("pelton")
-            .build();
         let provider = SdkTracerProvider::builder()
             .with_sampler(Sampler::ParentBased(Box::new(drawn)))
-            .with_resource(resource)
+            .with_resource(resource())
             .with_batch_exporter(exporter)
             .build();
         Ok(Self { provider })
@@ -117,29 +124,50 @@ impl Traces {
             Err(error) => tracing::warn!(%error, "the last spans could not be exported"),
         }
     }
+
+    /// Stops without sending what waits, for a process that ends now.
+    pub fn abandon(self) {
+        // Dropped, it would wait for the collector.
+        std::mem::forget(self.provider);
+    }
 }
 
-fn unusable(endpoint: &str, problem: String) -> TelemetryError {
-    TelemetryError::Traces { endpoint: endpoint.to_owned(), problem }
+fn unusable(problem: String) -> TelemetryError {
+    TelemetryError::Traces { problem }
+}
+
+/// What describes this process. The environment goes first: `OTEL_SERVICE_NAME`, then `OTEL_RESOURCE_ATTRIBUTES`.
+fn resource() -> Resource {
+    let builder = Resource::builder_empty()
+        .with_service_name("pelton")
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_detectors(&[Box::new(TelemetryResourceDetector), Box::new(EnvResourceDetector::new())]);
+    match std::env::var("OTEL_SERVICE_NAME") {
+        Ok(name) if !name.is_empty() => builder.with_service_name(name).build(),
+        _ => builder.build(),
+    }
 }
 
 /// Says what is wrong with an endpoint, if anything; an empty one is none.
 pub(crate) fn check_endpoint(endpoint: &str) -> Result<(), String> {
-    if endpoint.is_empty() {
-        return Ok(());
-    }
-    let url = signal_url(endpoint)?;
-    Target::parse(&url).map(drop).map_err(|error| error.to_string())
+    if endpoint.is_empty() { Ok(()) } else { signal(endpoint).map(drop) }
 }
 
-fn signal_url(endpoint: &str) -> Result<String, String> {
+/// Where the spans go: the endpoint, with the path of the signal where it has none of its own.
+fn signal(endpoint: &str) -> Result<Target, String> {
     let uri: Uri = endpoint
         .parse()
         .map_err(|_| "it is not a URL; write the collector's, like \"http://localhost:4318\"".to_owned())?;
-    Ok(match uri.path() {
+    if uri.query().is_some() {
+        return Err(
+            "it has a query; what the collector asks for goes into OTEL_EXPORTER_OTLP_HEADERS".to_owned()
+        );
+    }
+    let url = match uri.path() {
         "" | "/" => format!("{}{TRACES_PATH}", endpoint.trim_end_matches('/')),
         _ => endpoint.to_owned(),
-    })
+    };
+    Target::parse(&url).map_err(|error| error.to_string())
 }
 
 /// The exporter runs on a thread of its own, the client in the runtime.
@@ -147,10 +175,24 @@ struct Transport<C> {
     client: Arc<C>,
     target: Target,
     runtime: Handle,
+    /// When a failure was last told.
+    told: Mutex<Option<Instant>>,
 }
 
-impl<C> std::fmt::Debug for Transport<C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<C> Transport<C> {
+    /// Says why spans are lost; of a collector that stays away once a minute.
+    fn tell(&self, problem: &dyn fmt::Display) {
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| now - told >= limits::TRACES_TOLD_EVERY) {
+            *told = Some(now);
+            tracing::warn!(collector = self.target.origin(), %problem, "spans cannot be exported");
+        }
+    }
+}
+
+impl<C> fmt::Debug for Transport<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("origin", &self.target.origin()).finish_non_exhaustive()
     }
 }
@@ -171,7 +213,13 @@ impl<C: HttpClient> opentelemetry_http::HttpClient for Transport<C> {
             response_limit: limits::TRACES_RESPONSE_BYTES,
         };
         let client = Arc::clone(&self.client);
-        Ok(self.runtime.spawn(async move { client.call(call).await }).await??)
+        let response = self.runtime.spawn(async move { client.call(call).await }).await?;
+        match &response {
+            Err(error) => self.tell(error),
+            Ok(response) if !response.status().is_success() => self.tell(&response.status()),
+            Ok(_) => {}
+        }
+        Ok(response?)
     }
 }
 
@@ -207,7 +255,7 @@ impl Tracer {
             SpanKind::Client => opentelemetry::trace::SpanKind::Client,
         };
         let span = tracer.build_with_context(tracer.span_builder(name).with_kind(kind), &context);
-        span.is_recording().then_some(Span(span))
+        span.is_recording().then_some(Span { span, ended: false })
     }
 }
 
@@ -216,39 +264,58 @@ fn remote(parent: &str, state: &str) -> Option<SpanContext> {
     let mut parts = parent.split('-').skip(1);
     let trace = TraceId::from_hex(parts.next()?).ok()?;
     let span = SpanId::from_hex(parts.next()?).ok()?;
-    let flags = TraceFlags::new(u8::from_str_radix(parts.next()?, 16).ok()?);
+    // Flags that nobody has defined yet must not be passed on (W3C Trace Context, section 3.2.2.5).
+    let flags = TraceFlags::new(u8::from_str_radix(parts.next()?, 16).ok()? & DEFINED_FLAGS);
     // What the library cannot read, another's vendor part for instance, is not passed on by it.
     let state = state.parse::<TraceState>().unwrap_or_default();
     let context = SpanContext::new(trace, span, flags, true, state);
     context.is_valid().then_some(context)
 }
 
-/// A span that is recorded; it ends when it is dropped.
+/// A span that is recorded. One that is dropped before its end stands for what was given up.
 #[derive(Debug)]
-pub struct Span(opentelemetry_sdk::trace::Span);
+pub struct Span {
+    span: opentelemetry_sdk::trace::Span,
+    ended: bool,
+}
 
 impl Span {
     /// The value of `traceparent` for what happens below this span.
     #[must_use]
     pub fn parent(&self) -> String {
-        let context = self.0.span_context();
+        let context = self.span.span_context();
         format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags())
     }
 
-    /// Sets an attribute with a text.
-    pub fn set_text(&mut self, name: &'static str, value: impl Into<Cow<'static, str>>) {
-        self.0.set_attribute(KeyValue::new(name, Value::String(value.into().into())));
+    /// Sets an attribute with a text, of which [`limits::SPAN_TEXT_BYTES_MAX`] bytes at most are kept: spans wait in memory,
+    /// and how long their texts are is up to the senders of events.
+    pub fn set_text(&mut self, name: &'static str, value: &str) {
+        let kept = &value[..value.floor_char_boundary(limits::SPAN_TEXT_BYTES_MAX)];
+        self.span.set_attribute(KeyValue::new(name, kept.to_owned()));
     }
 
     /// Sets an attribute with a number.
     pub fn set_number(&mut self, name: &'static str, value: impl Into<i64>) {
-        self.0.set_attribute(KeyValue::new(name, value.into()));
+        self.span.set_attribute(KeyValue::new(name, value.into()));
     }
 
     /// Marks what the span stands for as failed; `kind` says how in one word or code (`error.type`).
-    pub fn fail(&mut self, kind: impl Into<Cow<'static, str>>) {
+    pub fn fail(&mut self, kind: &str) {
         self.set_text("error.type", kind);
-        self.0.set_status(Status::error(""));
+        self.span.set_status(Status::error(""));
+    }
+
+    /// Ends it: what it stands for came to its end.
+    pub fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.fail("cancelled");
+        }
     }
 }
 

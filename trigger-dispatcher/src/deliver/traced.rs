@@ -27,11 +27,11 @@ impl TracedSender {
         let mut span = self.tracer.begin(SpanKind::Client, "deliver", (&trace.parent, &trace.state))?;
         trace.parent = span.parent().into();
         span.set_text("messaging.system", "pelton");
-        span.set_text("messaging.destination.name", delivery.trigger.broker.to_string());
-        span.set_text("messaging.consumer.group.name", delivery.trigger.name.to_string());
-        span.set_text("cloudevents.event_id", delivery.event.id().to_owned());
-        span.set_text("cloudevents.event_source", delivery.event.source().to_owned());
-        span.set_text("cloudevents.event_type", delivery.event.event_type().to_owned());
+        span.set_text("messaging.destination.name", delivery.trigger.broker.as_str());
+        span.set_text("messaging.consumer.group.name", delivery.trigger.name.as_str());
+        span.set_text("cloudevents.event_id", delivery.event.id());
+        span.set_text("cloudevents.event_source", delivery.event.source());
+        span.set_text("cloudevents.event_type", delivery.event.event_type());
         span.set_number("http.request.resend_count", delivery.attempts);
         Some(span)
     }
@@ -45,6 +45,7 @@ impl Sender for TracedSender {
             for (span, outcome) in spans.into_iter().zip(&outcomes) {
                 if let Some(mut span) = span {
                     note(&mut span, outcome);
+                    span.end();
                 }
             }
             outcomes
@@ -57,8 +58,10 @@ fn note(span: &mut Span, outcome: &Outcome) {
     match outcome {
         Outcome::Response(response) => {
             span.set_number("http.response.status_code", response.status);
-            if response.status >= 400 {
-                span.fail(response.status.to_string());
+            if !(200..300).contains(&response.status) {
+                span.fail(&response.status.to_string());
+            } else if response.reply.is_err() {
+                span.fail("invalid_reply");
             }
         }
         Outcome::TimedOut => span.fail("timeout"),

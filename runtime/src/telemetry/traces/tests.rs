@@ -1,6 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span as Exported;
 use prost::Message as _;
 
@@ -49,7 +50,8 @@ async fn spans_of_a_sampled_trace_are_exported_below_their_sender() {
     let mut deliver = tracer.begin(SpanKind::Client, "deliver", (&receive.parent(), "")).unwrap();
     deliver.fail("timeout");
     let parent = receive.parent();
-    drop((receive, deliver));
+    receive.end();
+    deliver.end();
     traces.close().await;
 
     let spans = collector.spans();
@@ -67,6 +69,38 @@ async fn spans_of_a_sampled_trace_are_exported_below_their_sender() {
     assert_eq!(names(deliver), ["error.type"]);
     let failed = |span: &Exported| span.status.as_ref().is_some_and(|status| status.code == 2);
     assert_eq!((failed(receive), failed(deliver)), (false, true));
+}
+
+#[tokio::test]
+async fn a_span_is_bounded_and_one_that_is_given_up_says_so() {
+    let collector = Collector::default();
+    let (traces, tracer) = collector.tracer(0);
+    let undefined_flags = SAMPLED.replace("-01", "-f1");
+    let mut span = tracer.begin(SpanKind::Client, "deliver", (&undefined_flags, "")).unwrap();
+    assert!(span.parent().ends_with("-01"), "{}", span.parent());
+    span.set_text("cloudevents.event_id", &"é".repeat(limits::SPAN_TEXT_BYTES_MAX));
+    drop(span);
+    traces.close().await;
+    let spans = collector.spans();
+    let texts = spans[0].attributes.iter().map(|attribute| {
+        let Some(Value::StringValue(text)) = attribute.value.clone().unwrap().value else {
+            panic!("{attribute:?}")
+        };
+        (attribute.key.clone(), text)
+    });
+    let cut = "é".repeat(limits::SPAN_TEXT_BYTES_MAX / 2);
+    let expected = [("cloudevents.event_id", &*cut), ("error.type", "cancelled")];
+    assert_eq!(texts.collect::<Vec<_>>(), expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+}
+
+#[test]
+fn the_resource_names_pelton_unless_the_environment_names_it() {
+    let resource = resource();
+    let named =
+        |name: &'static str| resource.get(&opentelemetry::Key::new(name)).map(|value| value.to_string());
+    assert_eq!(named("service.version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    let expected = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| "pelton".to_owned());
+    assert_eq!(named("service.name"), Some(expected));
 }
 
 #[tokio::test]
@@ -104,10 +138,16 @@ fn an_endpoint_is_a_base_or_a_whole_url() {
         ("https://collector/", "https://collector/v1/traces"),
         ("https://collector/otlp/v1/traces", "https://collector/otlp/v1/traces"),
     ] {
-        assert_eq!(signal_url(endpoint).unwrap(), url);
+        assert_eq!(signal(endpoint), Ok(Target::parse(url).unwrap()));
         assert_eq!(check_endpoint(endpoint), Ok(()));
     }
-    for endpoint in ["localhost:4318", "ftp://collector", "http://user:secret@collector", "not a url"] {
+    for endpoint in [
+        "localhost:4318",
+        "ftp://collector",
+        "http://user:secret@collector",
+        "http://collector/?token=secret",
+        "not a url",
+    ] {
         let problem = check_endpoint(endpoint).unwrap_err();
         assert!(!problem.contains("secret"), "{problem}");
     }
