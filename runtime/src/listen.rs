@@ -311,8 +311,13 @@ fn ticker(period: Duration) -> tokio::time::Interval {
 fn protocols(half_close: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The watch keeps the times: hyper's own timer counts an idle connection as one that is slow with its head, and is
-    // made anew for every request.
-    builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX).half_close(half_close);
+    // made anew for every request. Answers are small: one buffer is written more quickly than a list of them.
+    builder
+        .http1()
+        .header_read_timeout(None)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .half_close(half_close)
+        .writev(false);
     builder
         .http2()
         .max_concurrent_streams(HTTP2_STREAMS_MAX)

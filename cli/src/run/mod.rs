@@ -1,6 +1,5 @@
 //! `pelton run`: settings, then the parts in the order in which they need each other, then the wait for the end.
 
-mod ingress;
 mod log_metrics;
 mod parts;
 mod ready;

@@ -1,9 +1,11 @@
 //! The parts of a Pelton and how they hang together.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use pelton_broker::Ingress;
 use pelton_control::admin::{AdminConfig, AdminParts, router};
@@ -16,13 +18,12 @@ use pelton_runtime::client::{Client, ClientOptions, SystemResolver};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::config::{Config, TlsFiles};
 use pelton_runtime::drain::Drain;
-use pelton_runtime::listen::{BoundListener, ListenOptions, Listener};
+use pelton_runtime::listen::{BoundListener, ListenOptions, Listener, Peer};
 use pelton_runtime::telemetry::{Metrics, Tracer, Traces};
 use pelton_trigger_dispatcher::{BrokerSender, Dispatcher, HttpSender, Senders, TracedSender};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::ingress::Connection;
 use super::log_metrics::LogCollector;
 use super::registered::{RegisteredWriter, registered};
 use super::services::NoServices;
@@ -139,10 +140,22 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
             ((), ()) = in_force => {}
         }
         serving.send_replace(true);
-        let connection = move |peer| Connection::new(&ingress_handle, peer);
-        listeners.ingress.serve_each(connection, drain).await;
+        serve_ingress(listeners.ingress, ingress_handle, drain).await;
     });
     Ok(running)
+}
+
+/// Serves the ingress: one client per connection. The future stands in the connection's own memory, without a box for each
+/// request.
+async fn serve_ingress(listener: BoundListener, handle: pelton_broker::Handle, drain: Drain) {
+    let serve = move |peer: Peer| {
+        let (handle, client) = (handle.clone(), Arc::new(handle.connect(peer.address.ip())));
+        service_fn(move |request| {
+            let (handle, client) = (handle.clone(), client.clone());
+            async move { Ok::<_, Infallible>(handle.handle(&client, request).await) }
+        })
+    };
+    listener.serve_each(serve, drain).await;
 }
 
 fn admin_config(config: &Config, listeners: &Listeners) -> AdminConfig {

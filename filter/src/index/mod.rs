@@ -108,6 +108,9 @@ impl FilterIndex {
     /// Finds the filters that `event` passes and leaves their ids in `matches`.
     pub fn matches(&self, event: &Event, matches: &mut Matches) {
         matches.reset(self.entries.len());
+        if self.entries.is_empty() {
+            return;
+        }
         let mut list = AttributeList::new();
         let attributes = Attributes::of(event, &mut list);
         for posting in &self.always {
