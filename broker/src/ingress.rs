@@ -354,14 +354,14 @@ impl Handle {
         };
         let random = |partitions| fastrand::u32(..partitions);
         let mut batch = append::batch(events, topic, partitions, &arrival, random)?;
-        metrics.decode.observe(began.elapsed().as_secs_f64());
+        let decoded = Instant::now();
+        metrics.decode.observe((decoded - began).as_secs_f64());
 
         let (events, bytes) = (batch.records.len() as u64, append::bytes_of(&batch));
         if events > 0 {
-            let began = Instant::now();
             let spans = traced::begin(&self.tracer, &mut batch, name);
             traced::end(spans, log.append(batch).await)?;
-            metrics.append.observe(began.elapsed().as_secs_f64());
+            metrics.append.observe(decoded.elapsed().as_secs_f64());
         }
         metrics.accepted_events.inc_by(events);
         metrics.accepted_bytes.inc_by(bytes);
