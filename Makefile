@@ -25,7 +25,7 @@ lint: ## Formatting and clippy, warnings denied
 deny: ## Licences, sources and banned crates; advisories where the database can be reached
 	@./tests/tools/deny.sh $(DENY)
 
-alone: ## Each crate by itself, so that feature unification hides nothing
+alone: ## Each crate by itself, so that feature unification hides nothing; the fuzz targets, which nothing else builds
 	@./tests/tools/alone.sh
 
 unit: ## Unit, table, property and simulation tests

@@ -29,7 +29,7 @@ fn check_file(text: &str) {
         |before: &Assembly| assemble(before, &[source.clone()], &Defaults::default(), &Overrides::default());
     let first = put_together(&Assembly::default());
     check_snapshot(&first.snapshot);
-    assert_eq!(check(&[("f.yaml".to_owned(), text.to_owned())]), first.snapshot.problems);
+    assert_eq!(check(&[source.clone()]), first.snapshot.problems);
     let again = put_together(&first);
     assert_eq!(again.snapshot.generation, first.snapshot.generation);
     let changes = again.snapshot.diff(&first.snapshot);
