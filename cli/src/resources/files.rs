@@ -1,6 +1,7 @@
 //! Files of resources as they are named on the command line: files, folders, `-` for standard input. Folders are read as
 //! `pelton run` reads its folder.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Text>, Failure> {
             texts.push(("standard input".to_owned(), text));
         } else if path.is_dir() {
             let before = texts.len();
-            read_folder(path, &mut texts)?;
+            read_folder(path, &mut BTreeSet::new(), &mut texts)?;
             if texts.len() == before {
                 let what = format!("{} holds no file that ends in .yaml, .yml or .json", path.display());
                 return Err(Failure::usage(Some("PEL-1704"), what));
@@ -37,7 +38,12 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Text>, Failure> {
     Ok(texts)
 }
 
-fn read_folder(folder: &Path, texts: &mut Vec<Text>) -> Result<(), Failure> {
+/// Folders in `seen` are passed over, so that links cannot lead in circles.
+fn read_folder(folder: &Path, seen: &mut BTreeSet<PathBuf>, texts: &mut Vec<Text>) -> Result<(), Failure> {
+    let real = folder.canonicalize().map_err(|error| Failure::file(folder, &error))?;
+    if !seen.insert(real) {
+        return Ok(());
+    }
     let entries = std::fs::read_dir(folder).map_err(|error| Failure::file(folder, &error))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
     paths.as_mut().map(|paths| paths.sort()).ok();
@@ -48,12 +54,17 @@ fn read_folder(folder: &Path, texts: &mut Vec<Text>) -> Result<(), Failure> {
             continue;
         }
         if path.is_dir() {
-            read_folder(&path, texts)?;
-        } else if is_resource {
+            read_folder(&path, seen, texts)?;
+        } else if is_resource && is_plain_file(&path)? {
             texts.push(read_file(&path)?);
         }
     }
     Ok(())
+}
+
+/// Reading a pipe, say, would wait for ever.
+fn is_plain_file(path: &Path) -> Result<bool, Failure> {
+    std::fs::metadata(path).map(|metadata| metadata.is_file()).map_err(|error| Failure::file(path, &error))
 }
 
 fn read_file(path: &Path) -> Result<Text, Failure> {
@@ -82,6 +93,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, name).unwrap();
         }
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("circle")).unwrap();
         let texts = read(&[folder.path().to_owned()]).unwrap();
         let texts: Vec<_> = texts.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(texts, ["a.yaml", "b/x.json", "c.yml"]);
