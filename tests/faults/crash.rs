@@ -162,8 +162,10 @@ fn judge(subscriber: &Subscriber, book: &Sent, crashes: u64) {
         );
         report.insert(path, repeated);
     }
+    let repeated =
+        report.iter().map(|(path, times)| format!("{path} {times}")).collect::<Vec<_>>().join(", ");
     eprintln!(
-        "{crashes} cycles, {} accepted, {} unknown, repeated {report:?}",
+        "{crashes} cycles, {} events accepted and none lost, {} without an answer; deliveries made again: {repeated}",
         book.accepted.len(),
         book.unknown.len()
     );
