@@ -1,6 +1,6 @@
 //! `kill -9` at random moments under load. No accepted event is lost, order holds, and what comes twice is bounded.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use hyper::Method;
@@ -144,7 +144,7 @@ async fn no_accepted_event_is_lost_when_the_process_is_killed() {
 }
 
 fn judge(subscriber: &Subscriber, book: &Sent, crashes: u64) {
-    let mut report = HashMap::new();
+    let mut report = BTreeMap::new();
     for path in TRIGGERS {
         let receipts = subscriber.receipts_at(path);
         let Balance { lost, invented, repeated, out_of_order } =
