@@ -1,6 +1,6 @@
 //! `kill -9` at random moments under load. No accepted event is lost, order holds, and what comes twice is bounded.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hyper::Method;
