@@ -17,11 +17,7 @@ pub(crate) fn begin(tracer: &Tracer, batch: &mut Batch, broker: &NamespacedName)
             let trace = record.envelope.trace.as_ref();
             let parent = trace.map_or(("", ""), |trace| (&trace.parent, &trace.state));
             let mut span = tracer.begin(SpanKind::Server, "receive", parent)?;
-            span.set_text("messaging.system", "pelton");
-            span.set_text("messaging.destination.name", broker.as_str());
-            span.set_text("cloudevents.event_id", event.id());
-            span.set_text("cloudevents.event_source", event.source());
-            span.set_text("cloudevents.event_type", event.event_type());
+            span.set_event(broker.as_str(), event.id(), event.source(), event.event_type());
             let parent = span.parent().into();
             let trace = record.envelope.trace.take().unwrap_or_default();
             record.envelope.trace = Some(TraceContext { parent, ..trace });

@@ -55,7 +55,7 @@ pub(super) enum Taken {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rest {
     until: Instant,
-    /// Appends that share the last commit; once the queue has it, how many must wait to end it.
+    /// Appends that shared the last commit; once the queue has it, how many must wait to end it.
     appends: usize,
 }
 

@@ -287,6 +287,16 @@ impl Span {
         format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags())
     }
 
+    /// Names the event that the span is about, and the broker (`namespace/name`) it is in: OpenTelemetry's conventions for
+    /// messaging and for CloudEvents.
+    pub fn set_event(&mut self, broker: &str, id: &str, source: &str, event_type: &str) {
+        self.set_text("messaging.system", "pelton");
+        self.set_text("messaging.destination.name", broker);
+        self.set_text("cloudevents.event_id", id);
+        self.set_text("cloudevents.event_source", source);
+        self.set_text("cloudevents.event_type", event_type);
+    }
+
     /// Sets an attribute with a text, of which [`limits::SPAN_TEXT_BYTES_MAX`] bytes at most are kept: spans wait in memory,
     /// and how long their texts are is up to the senders of events.
     pub fn set_text(&mut self, name: &'static str, value: &str) {

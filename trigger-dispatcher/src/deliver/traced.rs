@@ -26,12 +26,9 @@ impl TracedSender {
         let trace = delivery.trace.as_mut().filter(|trace| !trace.parent.is_empty())?;
         let mut span = self.tracer.begin(SpanKind::Client, "deliver", (&trace.parent, &trace.state))?;
         trace.parent = span.parent().into();
-        span.set_text("messaging.system", "pelton");
-        span.set_text("messaging.destination.name", delivery.trigger.broker.as_str());
-        span.set_text("messaging.consumer.group.name", delivery.trigger.name.as_str());
-        span.set_text("cloudevents.event_id", delivery.event.id());
-        span.set_text("cloudevents.event_source", delivery.event.source());
-        span.set_text("cloudevents.event_type", delivery.event.event_type());
+        let (trigger, event) = (&delivery.trigger, &delivery.event);
+        span.set_event(trigger.broker.as_str(), event.id(), event.source(), event.event_type());
+        span.set_text("messaging.consumer.group.name", trigger.name.as_str());
         span.set_number("http.request.resend_count", delivery.attempts);
         Some(span)
     }
