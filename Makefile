@@ -34,9 +34,9 @@ unit: ## Unit, table, property and simulation tests
 doc: ## Examples in the documentation comments
 	$(CARGO) test --doc $(QUICK) --workspace --locked
 
-e2e: ## The real binary over sockets: tidy, conformance, end to end, faults
+e2e: ## The real binary over sockets: tidy, conformance, end to end, faults, a real Kafka
 	$(CARGO) build $(QUICK) --locked -p pelton-cli
-	@. tests/tools/testdata.sh && PELTON_BIN=$(QUICK_BIN) $(CARGO) test $(QUICK) --locked -p pelton-tests
+	@. tests/tools/testdata.sh && . tests/tools/kafka.sh && PELTON_BIN=$(QUICK_BIN) $(CARGO) test $(QUICK) --locked -p pelton-tests
 
 interop: ## The SDKs of other languages against the real binary
 	@PELTON_BIN=$(QUICK_BIN) ./tests/interop/run.sh
