@@ -1,8 +1,9 @@
-//! The harness of the tests that run the real binary: start and kill Pelton, play subscribers, send events, and keep the
-//! account book in which every event must come to its end.
+//! The harness of the tests that run the real binary: start and kill Pelton, play subscribers, send events, keep the account
+//! book in which every event must come to its end, and start a real Kafka.
 
 pub mod account;
 pub mod http;
+pub mod kafka;
 pub mod pelton;
 pub mod producer;
 pub mod subscriber;
