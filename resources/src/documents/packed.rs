@@ -1,11 +1,20 @@
 //! A tree packed into one allocation, for the long time between reading a document and showing it.
 
+use std::fmt;
+
 use super::node::{Key, Node, Value};
 
 /// A [`Node`] as bytes, about a tenth of its size. Each node is its line, a tag and its value; numbers of 64 bits are LEB128
 /// varints, texts and lists start with their length.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct PackedNode(Box<[u8]>);
+
+impl fmt::Debug for PackedNode {
+    /// Not its bytes: they may be a Secret's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PackedNode({} bytes)", self.0.len())
+    }
+}
 
 const NULL: u8 = 0;
 const FALSE: u8 = 1;

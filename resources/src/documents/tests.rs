@@ -502,6 +502,25 @@ fn values_of_a_secret_appear_in_no_message() {
     let found = problems(text);
     assert_eq!(found, ["PEL-1302 f.yaml:5: datta: unknown field; did you mean \"data\"?"]);
     assert!(!format!("{found:?}").contains("hunter2"));
+    // Nor where the text is no YAML.
+    for value in ["*hunter2", "'hunter2", "!!int hunter2", "[hunter2", "|hunter2", "hunter2: x", "!<hunter2"]
+    {
+        let text = format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData:\n  password: {value}\n"
+        );
+        let found = problems(&text);
+        assert!(found.len() == 1 && found[0].starts_with("PEL-1301 f.yaml:5: "), "{found:?}");
+        assert!(!found[0].contains("hunter2"), "{found:?}");
+    }
+}
+
+#[test]
+fn a_source_shows_no_value_of_a_secret() {
+    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: hunter2}\n";
+    let source = Source::read("f.yaml", text);
+    let shown = format!("{source:?}");
+    let bytes = format!("{:?}", b"hunter2").replace(['[', ']'], "");
+    assert!(shown.contains("Secret") && !shown.contains("hunter2") && !shown.contains(&bytes), "{shown}");
 }
 
 proptest::proptest! {
