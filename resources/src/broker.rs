@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::kafka::KafkaSettings;
 use crate::name::NamespacedName;
 use crate::readiness::Readiness;
 
@@ -10,12 +11,15 @@ use crate::readiness::Readiness;
 pub struct Broker {
     /// Its identity.
     pub name: NamespacedName,
-    /// The events topic (`knative-broker-<namespace>-<name>` unless named otherwise).
+    /// The events topic: that of its annotation `external.topic`, else by the template of `config-kafka-features`
+    /// (`knative-broker-<namespace>-<name>` unless it says otherwise).
     pub topic: String,
     /// Partitions of the events topic.
     pub partitions: u32,
     /// How long events are kept.
     pub retention: RetentionPolicy,
+    /// How its topics lie on Kafka.
+    pub kafka: KafkaSettings,
     /// Whether it is in service.
     pub readiness: Readiness,
 }

@@ -16,6 +16,18 @@ pub struct Defaults {
     pub partitions: u32,
     /// How long events are kept.
     pub retention: RetentionPolicy,
+    /// What the log lies on.
+    pub engine: Engine,
+}
+
+/// What the log lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Engine {
+    /// Files of Pelton. Settings for a Kafka cluster have no effect, and their mistakes no consequence.
+    #[default]
+    Embedded,
+    /// A Kafka cluster.
+    Kafka,
 }
 
 impl Default for Defaults {
@@ -27,6 +39,6 @@ impl Default for Defaults {
             bytes: 10 << 30,
             on_full: OnFull::Refuse,
         };
-        Self { delivery: DeliveryPolicy::default(), partitions: 10, retention }
+        Self { delivery: DeliveryPolicy::default(), partitions: 10, retention, engine: Engine::default() }
     }
 }

@@ -12,6 +12,8 @@ pub const NAMESPACE_MAX: usize = 63;
 pub const NAME_MAX: usize = 253;
 /// Characters of a topic name: Kafka's 249, less the longest suffix that Pelton appends.
 pub const TOPIC_MAX: usize = 249 - "_dead-letter".len();
+/// Characters of the name of a consumer group.
+pub const GROUP_MAX: usize = 249;
 /// Partitions of a topic.
 pub const PARTITIONS_MAX: u32 = 4096;
 /// The longest duration a resource may give: ten years.

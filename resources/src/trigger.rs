@@ -16,6 +16,9 @@ pub struct Trigger {
     pub name: NamespacedName,
     /// The broker it takes events from.
     pub broker: NamespacedName,
+    /// Its consumer group on Kafka, by the template of `config-kafka-features` (`knative-trigger-<namespace>-<name>` unless
+    /// it says otherwise).
+    pub group: String,
     /// The filter, compiled.
     pub filter: Arc<Filter>,
     /// The filter as written; `None` matches every event.
@@ -46,6 +49,7 @@ impl PartialEq for Trigger {
         let Self {
             name,
             broker,
+            group,
             filter: _,
             expression,
             subscriber,
@@ -60,6 +64,7 @@ impl PartialEq for Trigger {
         } = self;
         *name == other.name
             && *broker == other.broker
+            && *group == other.group
             && *expression == other.expression
             && *subscriber == other.subscriber
             && *delivery == other.delivery

@@ -13,8 +13,8 @@ use pelton_event::{Event, EventBuilder, Kind, SpecVersion};
 use pelton_filter::Filter;
 use pelton_resources::contracts::{Delivery, NoSlot, Outcome, Response, Sender, Slot, Slots};
 use pelton_resources::{
-    Broker, DeliveryPolicy, Destination, NamespacedName, OnFull, Order, Readiness, RetentionPolicy, Snapshot,
-    Start, Trigger,
+    Broker, DeliveryPolicy, Destination, KafkaSettings, NamespacedName, OnFull, Order, Readiness,
+    RetentionPolicy, Snapshot, Start, Trigger,
 };
 use tokio::sync::Semaphore;
 
@@ -51,6 +51,7 @@ pub(crate) fn broker(of: &str) -> Broker {
             bytes: 10 << 30,
             on_full: OnFull::Refuse,
         },
+        kafka: KafkaSettings::default(),
         readiness: Readiness::Ready,
     }
 }
@@ -60,6 +61,7 @@ pub(crate) fn trigger(of: &str) -> Trigger {
     Trigger {
         name: name(of),
         broker: name("main"),
+        group: format!("knative-trigger-default-{of}"),
         filter: Arc::new(Filter::everything()),
         expression: None,
         subscriber: Some(Destination::Uri(format!("http://{of}.example/"))),

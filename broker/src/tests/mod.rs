@@ -16,7 +16,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame};
 use pelton_event_log::{AppendError, EventLog, LogStatus, TopicName};
 use pelton_resources::contracts::StatusSource;
-use pelton_resources::{Broker, Kind, NamespacedName, OnFull, Readiness, RetentionPolicy, Snapshot};
+use pelton_resources::{
+    Broker, KafkaSettings, Kind, NamespacedName, OnFull, Readiness, RetentionPolicy, Snapshot,
+};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::drain::{DrainTrigger, drain};
 use prometheus::Registry;
@@ -46,6 +48,7 @@ fn broker(name: &str) -> Broker {
             bytes: 1 << 30,
             on_full: OnFull::Refuse,
         },
+        kafka: KafkaSettings::default(),
         readiness: Readiness::Ready,
     }
 }

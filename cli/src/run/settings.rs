@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use pelton_event_log::embedded;
-use pelton_resources::{BackoffPolicy, Defaults, DeliveryPolicy, OnFull, RetentionPolicy};
+use pelton_resources::{BackoffPolicy, Defaults, DeliveryPolicy, Engine, OnFull, RetentionPolicy};
 use pelton_runtime::config::{self, Config, ConfigErrors, Effective, Flag, Row};
 
 use crate::failure::Failure;
@@ -99,6 +99,7 @@ pub(super) fn defaults(config: &Config) -> Defaults {
                 config::OnFull::Expire => OnFull::Expire,
             },
         },
+        engine: Engine::Embedded,
     }
 }
 

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cycles::{Roads, describe};
+use super::names::Names;
 use super::resolve::resolve;
 use super::world::World;
-use super::{problem, refuse};
+use super::{kafka, problem};
 use crate::broker::{Broker, RetentionPolicy};
-use crate::defaults::Defaults;
+use crate::defaults::{Defaults, Engine};
 use crate::delivery::{DeliveryPolicy, Destination};
 use crate::documents::broker::BrokerSpec;
 use crate::documents::config::ConfigSpec;
 use crate::documents::delivery::{DeliverySpec, Target};
+use crate::documents::kafka::KEYS as KAFKA_KEYS;
 use crate::documents::report::suggestion;
 use crate::documents::trigger::TriggerSpec;
 use crate::documents::{Content, Document};
@@ -30,7 +32,8 @@ pub(super) fn build(
 ) -> Arc<Snapshot> {
     let mut world = World::of(documents);
     world.note_broken(&problems);
-    let mut builder = Builder { roads: dead_letter_roads(&world), world, defaults, problems };
+    let (roads, names) = (dead_letter_roads(&world), Names::of(documents));
+    let mut builder = Builder { roads, world, names, defaults, problems };
     let (mut brokers, mut triggers) = (BTreeMap::new(), BTreeMap::new());
     for document in documents {
         match &document.content {
@@ -86,6 +89,7 @@ struct Place<'a> {
 
 struct Builder<'a> {
     world: World<'a>,
+    names: Names,
     defaults: &'a Defaults,
     roads: Roads,
     problems: Vec<Problem>,
@@ -95,8 +99,11 @@ impl<'a> Builder<'a> {
     fn broker(&mut self, document: &Document, spec: &'a BrokerSpec) -> Broker {
         let reference = self.world.config_of(&document.name, spec);
         let config = reference.and_then(|reference| self.world.configs.get(&reference.name));
-        let partitions = spec.partitions.or_else(|| config.and_then(|config| config.partitions));
-        if let (Some(reference), None) = (reference, config) {
+        let partitions = spec.partitions.or_else(|| config.and_then(|(_, config)| config.partitions));
+        let engine = self.defaults.engine;
+        let (kafka, readiness) = kafka::settings(document, spec, &self.world, engine, &mut self.problems);
+        // Why it waits for a ConfigMap with errors is told already.
+        if let (Some(reference), None, true) = (reference, config, readiness.is_ready()) {
             let own = spec.config.is_some();
             let (line, field) = if own { (reference.line, "spec.config") } else { (document.line, "") };
             let message =
@@ -108,7 +115,7 @@ impl<'a> Builder<'a> {
         let retention = &self.defaults.retention;
         Broker {
             name: document.name.clone(),
-            topic: refuse::topic(&document.name, spec),
+            topic: self.names.topic(&document.name, spec),
             partitions: partitions.unwrap_or(self.defaults.partitions),
             retention: RetentionPolicy {
                 age: spec.retention.unwrap_or(retention.age),
@@ -116,7 +123,8 @@ impl<'a> Builder<'a> {
                 bytes: spec.retention_bytes.unwrap_or(retention.bytes),
                 on_full: spec.on_full.unwrap_or(retention.on_full),
             },
-            readiness: Readiness::Ready,
+            kafka,
+            readiness,
         }
     }
 
@@ -149,6 +157,7 @@ impl<'a> Builder<'a> {
         Trigger {
             name: document.name.clone(),
             broker: spec.broker.clone(),
+            group: self.names.group(&document.name),
             filter: spec.filter.clone(),
             expression: spec.expression.clone(),
             subscriber,
@@ -227,16 +236,13 @@ impl<'a> Builder<'a> {
 
     /// Settings of a ConfigMap that have no effect, if some broker refers to it.
     fn note_config(&mut self, document: &Document, config: &ConfigSpec) {
-        const KNOWN: [&str; 3] =
-            ["default.topic.partitions", "default.topic.replication.factor", "bootstrap.servers"];
         if !self.world.referred.contains(&document.name) {
             return;
         }
-        let kafka = config.kafka_keys.iter().map(|(key, line)| {
-            (key, *line, "is for a Kafka cluster and has no effect on the embedded log".to_owned())
-        });
+        let in_vain = if self.defaults.engine == Engine::Kafka { &[][..] } else { &config.kafka.keys };
+        let kafka = in_vain.iter().map(|(key, line)| (key, *line, kafka::NO_EFFECT.to_owned()));
         let other = config.other_keys.iter().map(|(key, line)| {
-            let hint = suggestion(key, KNOWN);
+            let hint = suggestion(key, KAFKA_KEYS.into_iter().chain(["default.topic.partitions"]));
             (key, *line, format!("is no setting of a Broker that Pelton knows and has no effect{hint}"))
         });
         for (key, line, message) in kafka.chain(other) {

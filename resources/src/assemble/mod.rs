@@ -6,6 +6,8 @@
 mod build;
 mod choose;
 mod cycles;
+mod kafka;
+mod names;
 mod refuse;
 mod resolve;
 mod world;
@@ -70,7 +72,7 @@ pub fn assemble(
     let mut problems: Vec<Problem> =
         sources.iter().flat_map(|source| source.problems.iter().cloned()).collect();
     let mut documents = choose::choose(previous, sources, &mut problems);
-    refuse::refuse(&mut documents, previous, &mut problems);
+    refuse::refuse(&mut documents, previous, defaults.engine, &mut problems);
     let mut stale = Vec::new();
     let in_force: Vec<_> = documents
         .iter()

@@ -1,5 +1,7 @@
 //! What documents do to one another.
 
+mod kafka;
+
 use std::sync::Arc;
 
 use super::{Assembly, assemble, check};

@@ -15,10 +15,11 @@ use crate::snapshot::{Problem, Severity};
 pub(super) struct World<'a> {
     pub(super) brokers: BTreeMap<&'a NamespacedName, &'a BrokerSpec>,
     broker_documents: BTreeMap<&'a NamespacedName, &'a Document>,
-    /// Brokers whose documents are there, and not in force because of their errors.
-    broken: BTreeSet<NamespacedName>,
+    /// What is wrong with resources whose documents have errors; they may be in force by their last good state.
+    broken: BTreeMap<(Kind, NamespacedName), String>,
     pub(super) triggers: Vec<&'a TriggerSpec>,
-    pub(super) configs: BTreeMap<&'a NamespacedName, &'a ConfigSpec>,
+    pub(super) configs: BTreeMap<&'a NamespacedName, (&'a Document, &'a ConfigSpec)>,
+    pub(super) secrets: BTreeMap<&'a NamespacedName, &'a Document>,
     broker_defaults: Option<(&'a Document, &'a BrokerDefaults)>,
     /// ConfigMaps that some broker refers to.
     pub(super) referred: BTreeSet<&'a NamespacedName>,
@@ -29,9 +30,10 @@ impl<'a> World<'a> {
         let mut world = Self {
             brokers: BTreeMap::new(),
             broker_documents: BTreeMap::new(),
-            broken: BTreeSet::new(),
+            broken: BTreeMap::new(),
             triggers: Vec::new(),
             configs: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             broker_defaults: None,
             referred: BTreeSet::new(),
         };
@@ -47,9 +49,11 @@ impl<'a> World<'a> {
                         world.broker_defaults =
                             config.defaults.as_ref().map(|defaults| (&**document, defaults));
                     }
-                    world.configs.insert(&document.name, config);
+                    world.configs.insert(&document.name, (document, config));
                 }
-                Content::Secret => {}
+                Content::Secret => {
+                    world.secrets.insert(&document.name, document);
+                }
             }
         }
         world.referred = world
@@ -61,14 +65,25 @@ impl<'a> World<'a> {
         world
     }
 
-    /// The brokers that `problems` tell to be broken are not called missing.
+    /// What `problems` tell to be broken is not called missing.
     pub(super) fn note_broken(&mut self, problems: &[Problem]) {
-        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
-        let of_broker = |problem: &Problem| match &problem.resource {
-            Some((Kind::Broker, name)) => Some(name.clone()),
-            _ => None,
-        };
-        self.broken = errors.filter_map(of_broker).collect();
+        for problem in problems.iter().filter(|problem| problem.severity == Severity::Error) {
+            if let Some(resource) = &problem.resource {
+                let why = || Problem { place: String::new(), ..problem.clone() }.to_string();
+                self.broken.entry(resource.clone()).or_insert_with(why);
+            }
+        }
+    }
+
+    /// The first error of a resource that is not in force, if it is for its errors.
+    pub(super) fn why_broken(&self, kind: Kind, name: &NamespacedName) -> Option<&str> {
+        self.broken.get(&(kind, name.clone())).map(String::as_str)
+    }
+
+    /// The Secrets that the ConfigMaps of brokers refer to.
+    pub(super) fn referred_secrets(&self) -> impl Iterator<Item = &'a NamespacedName> {
+        let configs = self.referred.iter().filter_map(|name| self.configs.get(name));
+        configs.filter_map(|(_, config)| config.kafka.secret.as_ref()).map(|secret| &secret.name)
     }
 
     /// Whether a broker is in force.
@@ -79,7 +94,7 @@ impl<'a> World<'a> {
         if self.broker_documents.contains_key(name) {
             return Ok(());
         }
-        Err(if self.broken.contains(name) {
+        Err(if self.why_broken(Kind::Broker, name).is_some() {
             format!("Broker {name} is not in force because of its own errors")
         } else {
             format!("there is no Broker {name}; add it, or {correct}")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::delivery::{DeliverySpec, named, one_of};
+use super::delivery::{DeliverySpec, Placed, named, one_of, placed};
 use super::fields::{Field, Fields};
 use super::metadata::Annotations;
 use super::report::Report;
@@ -17,6 +17,11 @@ const CLASSES: [&str; 4] = ["Kafka", "KafkaNamespaced", "MTChannelBasedBroker", 
 /// Annotations of Knative that have no effect on a Broker here.
 const NOT_SERVED: [(&str, &str); 1] = [("eventing.knative.dev/scope", "Pelton has no scopes")];
 
+/// Whether a Broker goes on where Knative's stopped.
+pub(crate) const TAKE_OVER: &str = "kafka.pelton.dev/take-over";
+/// Whether a Broker is handed back to Knative; a command sets it.
+pub(crate) const HANDED_BACK: &str = "kafka.pelton.dev/handed-back";
+
 /// What a Broker document says.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct BrokerSpec {
@@ -30,6 +35,8 @@ pub(crate) struct BrokerSpec {
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) dead_letter_retention: Option<Duration>,
     pub(crate) on_full: Option<OnFull>,
+    pub(crate) take_over: Option<Placed<bool>>,
+    pub(crate) handed_back: Option<Placed<bool>>,
 }
 
 /// A reference to a ConfigMap, and the line it is on.
@@ -67,7 +74,7 @@ impl BrokerSpec {
             report.warning(&field.at(), "PEL-1307", message);
         }
         let external = annotations.take("kafka.eventing.knative.dev/external.topic");
-        self.external_topic = external.and_then(|field| field.parsed(report, topic));
+        self.external_topic = external.and_then(|field| field.parsed(report, topic_name));
         let partitions_field = annotations.take("log.pelton.dev/partitions");
         self.partitions = partitions_field.and_then(|field| field.parsed(report, partitions));
         let retention_field = annotations.take("log.pelton.dev/retention");
@@ -79,6 +86,10 @@ impl BrokerSpec {
             dead_letter_field.and_then(|field| field.parsed(report, scalar::duration));
         let on_full_field = annotations.take("log.pelton.dev/on-full");
         self.on_full = on_full_field.and_then(|field| field.parsed(report, on_full));
+        let mut boolean =
+            |name| annotations.take(name).and_then(|field| placed(&field, report, scalar::boolean));
+        self.take_over = boolean(TAKE_OVER);
+        self.handed_back = boolean(HANDED_BACK);
     }
 }
 
@@ -133,7 +144,7 @@ fn on_full(text: &str) -> Result<OnFull, String> {
 }
 
 /// Reads the name of a topic, by Kafka's rule.
-fn topic(text: &str) -> Result<String, String> {
+pub(crate) fn topic_name(text: &str) -> Result<String, String> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if text.is_empty()
         || text.len() > limits::TOPIC_MAX

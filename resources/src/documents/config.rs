@@ -1,12 +1,14 @@
-//! ConfigMaps: those that Brokers refer to, and Knative's `config-br-defaults`.
+//! ConfigMaps: those that Brokers refer to, and Knative's `config-br-defaults` and `config-kafka-features`.
 
 use std::collections::BTreeMap;
 
 use super::broker::{ConfigReference, config_reference, partitions};
 use super::delivery::DeliverySpec;
 use super::fields::{Field, Fields};
+use super::kafka::KafkaConfig;
 use super::node::{self, Node, Value};
 use super::report::{At, Report};
+use super::template::{NAME_TEMPLATES, NameTemplates};
 use crate::name::NamespacedName;
 
 /// Knative's ConfigMap with the defaults of Brokers; it counts in Knative's own namespace only.
@@ -17,12 +19,14 @@ pub(crate) const BROKER_DEFAULTS: (&str, &str) = ("knative-eventing", "config-br
 pub(crate) struct ConfigSpec {
     /// `default.topic.partitions`.
     pub(crate) partitions: Option<u32>,
-    /// Keys that only mean something to a Kafka cluster, with their lines.
-    pub(crate) kafka_keys: Vec<(String, u64)>,
+    /// What is about a Kafka cluster.
+    pub(crate) kafka: KafkaConfig,
     /// Keys that Pelton does not know as settings of a Broker, with their lines.
     pub(crate) other_keys: Vec<(String, u64)>,
     /// Of `config-br-defaults`.
     pub(crate) defaults: Option<BrokerDefaults>,
+    /// Of `config-kafka-features`.
+    pub(crate) names: NameTemplates,
 }
 
 /// `default-br-config`.
@@ -58,20 +62,17 @@ impl ConfigSpec {
                     let message = format!("counts in the namespace {} only", BROKER_DEFAULTS.0);
                     report.warning(&field.at(), "PEL-1307", message);
                 }
-                kafka if is_kafka(kafka) => config.kafka_keys.push((key.name.clone(), key.line)),
+                kafka if KafkaConfig::knows(kafka) => {}
                 // Other people's ConfigMaps hold anything.
                 _ => config.other_keys.push((key.name.clone(), key.line)),
             }
         }
+        config.kafka = KafkaConfig::read(&data, name.namespace(), report);
+        if name.name() == NAME_TEMPLATES.1 {
+            config.names = NameTemplates::read(&data, name, report);
+        }
         config
     }
-}
-
-fn is_kafka(key: &str) -> bool {
-    key == "bootstrap.servers"
-        || key == "default.topic.replication.factor"
-        || key.starts_with("default.topic.config.")
-        || key.starts_with("auth.secret.ref.")
 }
 
 impl BrokerDefaults {

@@ -173,7 +173,8 @@ pub(crate) fn named(fields: &mut Fields<'_>, namespace: &str, report: &mut Repor
     Some(NamespacedName::new(&namespace?, &name?))
 }
 
-fn placed<T>(
+/// A value, with its line.
+pub(crate) fn placed<T>(
     field: &Field<'_>,
     report: &mut Report,
     read: impl Fn(&str) -> Result<T, String>,

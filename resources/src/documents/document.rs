@@ -38,7 +38,7 @@ pub(crate) enum Content {
     Broker(Box<BrokerSpec>),
     Trigger(Box<TriggerSpec>),
     ConfigMap(Box<ConfigSpec>),
-    /// Its values are never read nor kept beyond the document.
+    /// Its values are read from the document where a Broker's ConfigMap refers to it (`secret::auth`), and kept nowhere else.
     Secret,
 }
 
@@ -111,6 +111,11 @@ impl Document {
     pub fn annotation(&self, name: &str) -> Option<String> {
         let tree = self.tree.unpack();
         tree.get("metadata")?.get("annotations")?.get(name)?.as_text().map(str::to_owned)
+    }
+
+    /// Everything it says.
+    pub(crate) fn tree(&self) -> Node {
+        self.tree.unpack()
     }
 
     /// The error that it is not in `namespace`, which a command was told to use.

@@ -7,13 +7,16 @@ pub(crate) mod delivery;
 mod document;
 mod fields;
 mod filter;
+pub(crate) mod kafka;
 mod metadata;
 mod node;
 mod packed;
 pub(crate) mod report;
 mod scalar;
+pub(crate) mod secret;
 mod source;
 mod splice;
+pub(crate) mod template;
 pub(crate) mod trigger;
 
 #[cfg(test)]

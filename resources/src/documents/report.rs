@@ -20,6 +20,11 @@ impl Report {
         Self { file, resource: None, problems: Vec::new() }
     }
 
+    /// An empty one about the same resource.
+    pub(crate) fn beside(&self) -> Self {
+        Self { file: self.file.clone(), resource: self.resource.clone(), problems: Vec::new() }
+    }
+
     pub(crate) const fn file(&self) -> &Arc<str> {
         &self.file
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::fmt::temporal::SpanParser;
 use pelton_event::Timestamp;
 
+use super::delivery::one_of;
 use crate::limits;
 
 const SECONDS_PER_DAY: u64 = 24 * 3600;
@@ -52,6 +53,15 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     amount.ok_or_else(|| {
         "is not an amount of bytes; write a whole number with a unit, such as 500Mi or 10Gi".into()
     })
+}
+
+/// Reads a boolean of an annotation.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(one_of(other, &["true", "false"])),
+    }
 }
 
 /// Reads an RFC 3339 instant.

@@ -378,6 +378,9 @@ fn annotations_of_a_broker() {
         ("log.pelton.dev/partitions: '0'", "\"0\" is not a number of partitions; write 1 to 4096"),
         ("log.pelton.dev/retention-bytes: 1Mi", "\"1Mi\" is too small for a log; write at least 16Mi"),
         ("log.pelton.dev/on-full: drop", "\"drop\" is not one of refuse, expire"),
+        ("kafka.pelton.dev/take-over: 'yes'", "\"yes\" is not one of true, false"),
+        ("kafka.pelton.dev/handed-back: true", "is a boolean; write it in quotes: \"true\""),
+        ("kafka.pelton.dev/take-ovr: 'true'", "did you mean \"kafka.pelton.dev/take-over\"?"),
         (
             "kafka.eventing.knative.dev/external.topic: a b",
             "\"a b\" is not the name of a topic; use 1 to 237 letters, digits, '.', '_' and '-'",

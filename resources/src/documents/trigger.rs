@@ -132,8 +132,10 @@ impl TriggerSettings {
             settings.start = start;
             settings.start_text = field.text(report).unwrap_or_default().to_owned();
         }
-        settings.paused =
-            annotations.take(PAUSED).and_then(|field| field.parsed(report, boolean)).unwrap_or_default();
+        settings.paused = annotations
+            .take(PAUSED)
+            .and_then(|field| field.parsed(report, scalar::boolean))
+            .unwrap_or_default();
         for name in [EVENT_PATTERN, EVENT_PATTERN_DIALECT] {
             if let Some(field) = annotations.take(name) {
                 refuse_event_pattern(&field, report);
@@ -187,13 +189,5 @@ fn start(text: &str) -> Result<Start, String> {
         time => scalar::instant(time)
             .map(Start::At)
             .map_err(|_| "is none of latest, earliest, or a time such as 2026-05-01T12:00:00Z".into()),
-    }
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        other => Err(one_of(other, &["true", "false"])),
     }
 }

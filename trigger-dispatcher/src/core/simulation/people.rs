@@ -151,6 +151,7 @@ pub(super) fn trigger(number: usize, rng: &mut Rng) -> Trigger {
     Trigger {
         name: NamespacedName::new("ns", &format!("t{number}")),
         broker: NamespacedName::new("ns", "b"),
+        group: format!("knative-trigger-ns-t{number}"),
         filter: Arc::new(filter),
         expression: None,
         subscriber: Some(subscriber),
