@@ -139,19 +139,16 @@ async fn open(broker: &Broker, log: &dyn EventLog) -> Door {
     if let Readiness::NotReady(reason) = &broker.readiness {
         return Door::Closed { reason: reason.message.clone(), passing: false };
     }
-    let spec = TopicSpec {
-        name: TopicName::new(broker.topic.as_str()),
-        partitions: broker.partitions,
-        retention: Retention {
-            age: broker.retention.age,
-            bytes: broker.retention.bytes,
-            on_full: match broker.retention.on_full {
-                pelton_resources::OnFull::Refuse => OnFull::Refuse,
-                pelton_resources::OnFull::Expire => OnFull::Expire,
-            },
-            account: broker.name.as_str().into(),
+    let retention = Retention {
+        age: broker.retention.age,
+        bytes: broker.retention.bytes,
+        on_full: match broker.retention.on_full {
+            pelton_resources::OnFull::Refuse => OnFull::Refuse,
+            pelton_resources::OnFull::Expire => OnFull::Expire,
         },
+        account: broker.name.as_str().into(),
     };
+    let spec = TopicSpec::new(TopicName::new(broker.topic.as_str()), broker.partitions, retention);
     match log.ensure_topic(&spec).await {
         Ok(topic) => Door::Open { topic: topic.name, partitions: topic.partitions.max(1) },
         Err(error) => {

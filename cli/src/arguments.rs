@@ -72,16 +72,17 @@ pub(crate) fn at_least_one(text: &str) -> Result<u64, String> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run all roles in one process
+    #[command(after_help = run::HELP)]
     Run(run::Arguments),
-    /// Run the ingress alone (arrives with the kafka engine)
-    #[command(hide = true)]
-    Broker,
-    /// Run the dispatcher alone (arrives with the kafka engine)
-    #[command(hide = true)]
-    Dispatcher,
-    /// Run control alone (arrives with the kafka engine)
-    #[command(hide = true)]
-    Control,
+    /// Run the ingress alone: events from HTTP into Kafka
+    #[command(after_help = run::role_help("broker"))]
+    Broker(run::Arguments),
+    /// Run the dispatcher alone: events from Kafka to their subscribers
+    #[command(after_help = run::role_help("dispatcher"))]
+    Dispatcher(run::Arguments),
+    /// Run control alone: topics and the admin API
+    #[command(after_help = run::role_help("control"))]
+    Control(run::Arguments),
     /// Create or change the resources of YAML files
     Apply(apply::Arguments),
     /// Delete resources

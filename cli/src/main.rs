@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use arguments::{Cli, Command, Global};
 use failure::Failure;
+use run::Role;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -30,10 +31,10 @@ fn main() -> ExitCode {
 fn execute(command: Command, global: &Global) -> Result<(), Failure> {
     match command {
         // The server.
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Broker => Err(run::single_role("broker")),
-        Command::Dispatcher => Err(run::single_role("dispatcher")),
-        Command::Control => Err(run::single_role("control")),
+        Command::Run(arguments) => run::run(&arguments, Role::All),
+        Command::Broker(arguments) => run::run(&arguments, Role::Broker),
+        Command::Dispatcher(arguments) => run::run(&arguments, Role::Dispatcher),
+        Command::Control(arguments) => run::run(&arguments, Role::Control),
         // Tools that work alone.
         Command::Check(arguments) => offline::check::run(&arguments, global),
         Command::Match(arguments) => offline::match_cases::run(&arguments, global.output),

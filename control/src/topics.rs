@@ -12,8 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pelton_event::Timestamp;
-use pelton_event_log::{BrokerTopics, EventLog, LogError, OnFull, Retention, TopicName, TopicSpec};
-use pelton_resources::{Broker, NamespacedName, Readiness, Severity, Snapshot};
+use pelton_event_log::kafka::{Connection, Mechanism, Protocol, Sasl};
+use pelton_event_log::{
+    BrokerTopics, EventLog, KafkaTopic, LogError, OnFull, Retention, TopicName, TopicSpec,
+};
+use pelton_resources::{
+    Broker, KafkaProtocol, KafkaSettings, NamespacedName, Readiness, SaslMechanism, Severity, Snapshot,
+};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::drain::Drain;
 use tokio::sync::watch;
@@ -153,6 +158,10 @@ impl Topics {
     }
 
     async fn see_to(&self, broker: &Arc<Broker>, known: Option<&Seen>) -> Seen {
+        if !broker.readiness.is_ready() {
+            // Where its topics are may be what is not known about it.
+            return Seen { desired: broker.clone(), published: broker.clone(), settled: true };
+        }
         let (readiness, partitions, settled) = match self.ensure(broker).await {
             Ok(partitions) => (Readiness::Ready, partitions, true),
             Err(error) => {
@@ -167,7 +176,6 @@ impl Topics {
                 (readiness, partitions.unwrap_or(broker.partitions), false)
             }
         };
-        let readiness = if broker.readiness.is_ready() { readiness } else { broker.readiness.clone() };
         let value = Broker { readiness, partitions, ..(**broker).clone() };
         let published = match known {
             Some(seen) if *seen.published == value => seen.published.clone(),
@@ -263,5 +271,39 @@ fn spec(broker: &Broker, name: &TopicName, partitions: u32) -> TopicSpec {
         name: name.clone(),
         partitions,
         retention: Retention { age, bytes: retention.bytes, on_full, account },
+        kafka: kafka(&broker.kafka),
+    }
+}
+
+/// Where the topic is on Kafka; the embedded engine does not look at it.
+fn kafka(settings: &KafkaSettings) -> KafkaTopic {
+    let (auth, text) = (settings.auth.as_deref(), |text: &String| Arc::from(text.as_str()));
+    let connection = Connection {
+        bootstrap_servers: settings.bootstrap_servers.as_deref().unwrap_or_default().into(),
+        protocol: match auth.map(|auth| auth.protocol) {
+            None | Some(KafkaProtocol::Plaintext) => Protocol::Plaintext,
+            Some(KafkaProtocol::Ssl) => Protocol::Ssl,
+            Some(KafkaProtocol::SaslPlaintext) => Protocol::SaslPlaintext,
+            Some(KafkaProtocol::SaslSsl) => Protocol::SaslSsl,
+        },
+        sasl: auth.and_then(|auth| auth.sasl.as_ref()).map(|sasl| Sasl {
+            mechanism: match sasl.mechanism {
+                SaslMechanism::Plain => Mechanism::Plain,
+                SaslMechanism::ScramSha256 => Mechanism::ScramSha256,
+                SaslMechanism::ScramSha512 => Mechanism::ScramSha512,
+            },
+            user: text(&sasl.user),
+            password: text(&sasl.password),
+        }),
+        ca_certificate: auth.and_then(|auth| auth.ca_certificate.as_ref()).map(text),
+        client_certificate: auth
+            .and_then(|auth| auth.client_certificate.as_ref())
+            .map(|of| (text(&of.certificate), text(&of.key))),
+    };
+    KafkaTopic {
+        connection: Some(Arc::new(connection)),
+        replication_factor: settings.replication_factor,
+        config: settings.topic_config.clone(),
+        external: settings.external_topic,
     }
 }

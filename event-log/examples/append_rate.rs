@@ -80,7 +80,7 @@ async fn main() {
         on_full: OnFull::Refuse,
         account: Arc::from("ns/broker"),
     };
-    log.ensure_topic(&TopicSpec { name: topic.clone(), partitions: 10, retention }).await.unwrap();
+    log.ensure_topic(&TopicSpec::new(topic.clone(), 10, retention)).await.unwrap();
     let mut rounds: Vec<usize> =
         std::env::args().skip(2).map(|number| number.parse().expect("a number of appenders")).collect();
     if rounds.is_empty() {

@@ -13,6 +13,7 @@ use futures_core::future::BoxFuture;
 use pelton_event::{Record, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::lease::Lease;
 use crate::topic::{TopicInfo, TopicName, TopicSpec};
 
 /// Position of a record within its partition; grows by one per record on the embedded engine, may skip on Kafka.
@@ -185,6 +186,9 @@ pub enum AppendError {
     /// The log is closed or closing; nothing was stored.
     #[error("the log is closed")]
     Closed,
+    /// The engine is away (Kafka unreachable, for instance); nothing was stored.
+    #[error("the log is not available: {0}")]
+    Unavailable(Box<str>),
     /// It may or may not have been stored.
     #[error("it is not known whether the batch was stored: {0}")]
     Unknown(Box<str>),
@@ -203,6 +207,7 @@ impl AppendError {
             Self::Busy => "PEL-1206",
             Self::Closed => "PEL-1207",
             Self::Unknown(_) => "PEL-1208",
+            Self::Unavailable(_) => "PEL-1215",
         }
     }
 }
@@ -324,6 +329,8 @@ pub enum OwnershipChange {
         partition: Partition,
         /// To be presented with each save.
         epoch: Epoch,
+        /// No delivery starts while it does not hold.
+        lease: Lease,
     },
     /// Somebody else will own it: stop, finish or give back, save, then drop `release`.
     Revoked {

@@ -7,6 +7,8 @@
 
 mod contract;
 pub mod embedded;
+pub mod kafka;
+mod lease;
 pub mod limits;
 mod topic;
 
@@ -16,4 +18,6 @@ pub use contract::{
     Release, Stored, Urgency,
 };
 pub use embedded::EmbeddedLog;
-pub use topic::{BrokerTopics, OnFull, Retention, TopicInfo, TopicName, TopicSpec, partition_of};
+pub use kafka::KafkaLog;
+pub use lease::Lease;
+pub use topic::{BrokerTopics, KafkaTopic, OnFull, Retention, TopicInfo, TopicName, TopicSpec, partition_of};

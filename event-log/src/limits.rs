@@ -53,3 +53,44 @@ pub const BUDGET_SLACK: u64 = 20;
 pub const BUDGET_RESERVE: u64 = 8;
 /// An active segment with records is closed when it is as old as this share (1/n) of the shortest retention age.
 pub const SEGMENT_AGE_SHARE: u32 = 8;
+
+/// A dispatcher that Kafka has not heard of for so long loses its partitions.
+pub const KAFKA_SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// An append that Kafka has not acknowledged by then has an unknown outcome.
+pub const KAFKA_DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a partition that goes to another dispatcher may take to finish what is in flight.
+pub const KAFKA_REVOKE_GRACE: Duration = Duration::from_secs(10);
+/// Requests about topics, offsets and groups take at most so long.
+pub const KAFKA_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A cluster that does not answer for so long, when it is asked whether it is there, cannot be reached.
+pub const KAFKA_LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// A read of what is there that brings nothing for so long is given up.
+pub const KAFKA_READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// The first wait before a partition is taken over again after Kafka did not answer.
+pub const KAFKA_RETRY_MIN: Duration = Duration::from_millis(100);
+/// The longest such wait.
+pub const KAFKA_RETRY_MAX: Duration = Duration::from_secs(5);
+/// A member of a group that has nothing to do looks for news so often.
+pub const KAFKA_POLL: Duration = Duration::from_millis(200);
+/// The same while a partition is being given up.
+pub const KAFKA_POLL_BUSY: Duration = Duration::from_millis(10);
+/// The member proves that it is alive every session time-out divided by this.
+pub const KAFKA_COMMITS_A_SESSION: u32 = 4;
+/// No delivery starts once the last proof is older than the session time-out divided by this.
+pub const KAFKA_LEASE_SHARE: u32 = 2;
+/// Bytes that the readers at the heads fetch ahead, per client.
+pub const KAFKA_TAIL_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that other readers fetch ahead, per client.
+pub const KAFKA_SWEEP_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of decoded records that a cursor holds before it takes no more from its client.
+pub const KAFKA_CURSOR_BYTES: usize = 1024 * 1024;
+/// An idle cursor at the head is kept so long.
+pub const KAFKA_TAIL_KEPT: Duration = Duration::from_secs(30);
+/// Another idle cursor is kept so long; it fetches on meanwhile.
+pub const KAFKA_SWEEP_KEPT: Duration = Duration::from_secs(2);
+/// A client that reads nothing is kept so long.
+pub const KAFKA_CLIENT_KEPT: Duration = Duration::from_secs(30);
+/// How often idle cursors and clients are looked at, and the logs of clients.
+pub const KAFKA_TIDY_INTERVAL: Duration = Duration::from_millis(500);
+/// Records of a partition's progress that each hold a share of its rows.
+pub const KAFKA_PROGRESS_BUCKETS: usize = 256;

@@ -1,8 +1,11 @@
 //! Topics: the names of a broker's topics, how they are kept, which partition a key belongs to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::kafka::Connection;
 
 /// The name of a topic. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,10 +30,23 @@ impl TopicName {
     pub fn is_dead_letter(&self) -> bool {
         self.0.ends_with(DEAD_LETTER_SUFFIX)
     }
+
+    /// Whether it is one of the topics beside an events topic, by its suffix.
+    pub(crate) fn is_beside(&self) -> bool {
+        self.is_dead_letter() || self.0.ends_with(RETRY_SUFFIX) || self.0.ends_with(PROGRESS_SUFFIX)
+    }
+
+    /// The events topic that it belongs to: itself, unless it is one beside.
+    pub(crate) fn events(&self) -> Self {
+        let suffixes = [RETRY_SUFFIX, DEAD_LETTER_SUFFIX, PROGRESS_SUFFIX];
+        let events = suffixes.iter().find_map(|suffix| self.0.strip_suffix(suffix));
+        events.map_or_else(|| self.clone(), Self::new)
+    }
 }
 
-const RETRY_SUFFIX: &str = "_retry";
-const DEAD_LETTER_SUFFIX: &str = "_dead-letter";
+pub(crate) const RETRY_SUFFIX: &str = "_retry";
+pub(crate) const DEAD_LETTER_SUFFIX: &str = "_dead-letter";
+pub(crate) const PROGRESS_SUFFIX: &str = "_progress";
 
 impl fmt::Display for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,6 +115,29 @@ pub struct TopicSpec {
     pub partitions: u32,
     /// How it is kept.
     pub retention: Retention,
+    /// What it is on Kafka; the embedded engine does not look at it.
+    pub kafka: KafkaTopic,
+}
+
+impl TopicSpec {
+    /// A topic whose place on Kafka is the default one.
+    #[must_use]
+    pub fn new(name: TopicName, partitions: u32, retention: Retention) -> Self {
+        Self { name, partitions, retention, kafka: KafkaTopic::default() }
+    }
+}
+
+/// What a topic is on Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KafkaTopic {
+    /// The cluster it is on; `None`: where it was last seen to, else the one that the engine was started with.
+    pub connection: Option<Arc<Connection>>,
+    /// Replicas of a topic that is made; `None`: as many as the cluster gives by default.
+    pub replication_factor: Option<u16>,
+    /// Settings of an events topic that is made, in Kafka's names.
+    pub config: BTreeMap<String, String>,
+    /// Whether somebody else makes the events topic.
+    pub external: bool,
 }
 
 /// A topic as it is.

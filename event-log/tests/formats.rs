@@ -41,7 +41,7 @@ fn spec(name: &str, partitions: u32) -> TopicSpec {
         on_full: OnFull::Refuse,
         account: "shop/orders".into(),
     };
-    TopicSpec { name: TopicName::new(name), partitions, retention }
+    TopicSpec::new(TopicName::new(name), partitions, retention)
 }
 
 /// The record with this number; every third comes from a delivery, every fifth has no event.

@@ -198,7 +198,9 @@ impl Dispatcher {
             Change::Added(_) => {}
             Change::Removed(broker) => self.stop(&broker.name),
             Change::Changed { before, after } => {
-                let same_log = before.topic == after.topic && before.partitions == after.partitions;
+                let same_log = before.topic == after.topic
+                    && before.partitions == after.partitions
+                    && before.kafka == after.kafka;
                 if !after.readiness.is_ready() || !same_log {
                     self.stop(&after.name);
                 } else if let Some(running) = self.running.get(&after.name) {

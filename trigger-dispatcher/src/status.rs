@@ -136,9 +136,11 @@ impl Handle {
             return false;
         }
         let Some(status) = self.board.get(&broker.name) else { return true };
-        let ready = lock(&status.partitions).iter().filter(|partition| partition.ready).count();
+        // On Kafka other processes have the other partitions.
+        let is_opening = lock(&status.partitions).iter().any(|partition| !partition.ready);
         let counters = status.counters(trigger);
-        ready < broker.partitions as usize
+        is_opening
+            || !status.settled_in.load(Relaxed)
             || counters.is_none_or(|counters| counters.unregistered.load(Relaxed) > 0)
     }
 

@@ -10,17 +10,14 @@ pub(crate) fn names(broker: &Broker) -> BrokerTopics {
 
 /// The events topic.
 pub(crate) fn events(broker: &Broker) -> TopicSpec {
-    TopicSpec { name: names(broker).events, partitions: broker.partitions, retention: retention(broker) }
+    TopicSpec::new(names(broker).events, broker.partitions, retention(broker))
 }
 
 /// The retry and the dead-letter topic; both have a partition for each of the events topic.
 pub(crate) fn sisters(broker: &Broker, partitions: u32) -> [TopicSpec; 2] {
     let BrokerTopics { retry, dead_letter, .. } = names(broker);
     let kept = Retention { age: broker.retention.dead_letter_age, ..retention(broker) };
-    [
-        TopicSpec { name: retry, partitions, retention: retention(broker) },
-        TopicSpec { name: dead_letter, partitions, retention: kept },
-    ]
+    [TopicSpec::new(retry, partitions, retention(broker)), TopicSpec::new(dead_letter, partitions, kept)]
 }
 
 fn retention(broker: &Broker) -> Retention {

@@ -11,9 +11,9 @@ use pelton_broker::Ingress;
 use pelton_control::admin::{AdminConfig, AdminParts, router};
 use pelton_control::{FolderConfig, FolderStore, Topics, TopicsConfig};
 use pelton_event::http::Options;
-use pelton_event_log::{EmbeddedLog, EventLog};
-use pelton_resources::Snapshot;
-use pelton_resources::contracts::Sender;
+use pelton_event_log::EventLog;
+use pelton_resources::contracts::{Sender, StatusSource};
+use pelton_resources::{NamespacedName, Snapshot};
 use pelton_runtime::client::{Client, ClientOptions, SystemResolver};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::config::{Config, TlsFiles};
@@ -24,10 +24,9 @@ use pelton_trigger_dispatcher::{BrokerSender, Dispatcher, HttpSender, Senders, T
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::log_metrics::LogCollector;
-use super::registered::{RegisteredWriter, registered};
+use super::registered::{NoDispatcher, RegisteredWriter, Registering, registered};
 use super::services::NoServices;
-use super::{could_not_start, ready, settings};
+use super::{Role, could_not_start, log, ready, settings};
 use crate::failure::Failure;
 
 /// Everything that runs.
@@ -71,12 +70,17 @@ impl Running {
 
 /// The listeners, held before anything runs.
 struct Listeners {
-    ingress: BoundListener,
+    ingress: Option<BoundListener>,
     admin: BoundListener,
 }
 
-/// Starts every part. What fails here leaves nothing running.
-pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Result<Running, Failure> {
+/// Starts every part of the role. What fails here leaves nothing running.
+pub(super) async fn start(
+    resources: &Path,
+    config: &Config,
+    role: Role,
+    drain: Drain,
+) -> Result<Running, Failure> {
     let clock = Clock::system();
     let metrics = Metrics::new().map_err(|error| could_not_start(format!("metrics: {error}")))?;
     let traces =
@@ -89,60 +93,87 @@ pub(super) async fn start(resources: &Path, config: &Config, drain: Drain) -> Re
     })
     .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
     // Before the log: a port that is taken leaves no data directory behind.
-    let listeners = bind(config)?;
-    let log = open_log(config, &clock, &metrics).await?;
+    let listeners = bind(config, role)?;
+    let log = log::open(config, &clock, &metrics).await?;
+    let mut running = Running { log: log.clone(), traces, tasks: JoinSet::new() };
 
     let folder = store.handle();
-    let topics = TopicsConfig::new(config.data.dir.clone());
-    let topics = Topics::start(topics, log.clone(), clock.clone(), folder.snapshots()).await;
+    let topics = Topics::start(topics_config(config), log.clone(), clock.clone(), folder.snapshots()).await;
     let (snapshots, in_force) = (topics.snapshots(), topics.in_force());
+    let mut statuses: Vec<Arc<dyn StatusSource>> = Vec::new();
 
-    let (ingress, ingress_handle) = Ingress::new(
-        settings::ingress(config),
-        log.clone(),
-        snapshots.clone(),
-        clock.clone(),
-        metrics.registry(),
-    )
-    .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
-    let ingress_handle = ingress_handle.with_tracer(tracer.clone());
-    let (dispatcher, dispatcher_handle) = dispatcher(config, &log, &snapshots, &clock, &metrics, &tracer)?;
-    let dispatcher_handle = Arc::new(dispatcher_handle);
-    let first = snapshots.borrow().triggers.keys().cloned().collect::<Vec<_>>();
-    let (serving, is_serving) = watch::channel(false);
+    let mut registering: Arc<dyn Registering> = Arc::new(NoDispatcher);
+    if role.delivers() {
+        let (dispatcher, handle) = dispatcher(config, &log, &snapshots, &clock, &metrics, &tracer)?;
+        let handle = Arc::new(handle);
+        statuses.push(handle.clone());
+        registering = handle;
+        running.part("the dispatcher", dispatcher.run(drain.clone()));
+    }
+    let (serving, is_serving) = watch::channel(listeners.ingress.is_none());
+    let mut ingress_handle = None;
+    let addresses = listeners.addresses();
+    if let Some(listener) = listeners.ingress {
+        let (ingress, handle) = Ingress::new(
+            settings::ingress(config),
+            log.clone(),
+            snapshots.clone(),
+            clock.clone(),
+            metrics.registry(),
+        )
+        .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
+        let handle = handle.with_tracer(tracer);
+        statuses.insert(0, Arc::new(handle.clone()));
+        ingress_handle = Some(handle.clone());
+        running.part("the ingress", ingress.run(drain.clone()));
+        let first = snapshots.borrow().triggers.keys().cloned().collect::<Vec<_>>();
+        let opened =
+            serve_when_in_force(listener, handle, registering.clone(), first, serving, drain.clone());
+        running.part("the ingress listener", opened);
+    }
+    statuses.push(Arc::new(folder.clone()));
     let admin = AdminParts {
         snapshots,
         writer: Arc::new(RegisteredWriter {
             writer: Arc::new(folder.writer(in_force)),
-            dispatcher: dispatcher_handle.clone(),
+            dispatcher: registering,
         }),
-        statuses: vec![Arc::new(ingress_handle.clone()), dispatcher_handle.clone(), Arc::new(folder)],
+        statuses,
         log: log.clone(),
         clock,
-        ready: ready::check(log.clone(), ingress_handle.clone(), is_serving),
+        ready: ready::check(log, ingress_handle, is_serving),
         metrics,
         drain: drain.clone(),
     };
-    let admin = TowerToHyperService::new(router(admin_config(config, &listeners), admin));
-
-    let mut running = Running { log, traces, tasks: JoinSet::new() };
+    let admin = TowerToHyperService::new(router(admin_config(config, addresses), admin));
     running.part("the folder of resources", store.run(drain.clone()));
     running.part("the topics", topics.run(drain.clone()));
-    running.part("the ingress", ingress.run(drain.clone()));
-    running.part("the dispatcher", dispatcher.run(drain.clone()));
-    running.part("the admin listener", listeners.admin.serve(admin, drain.clone()));
-    running.part("the ingress listener", async move {
-        // Clients that connect meanwhile wait; so no event comes in before the triggers of the start are in force.
-        let in_force =
-            async { tokio::join!(ingress_handle.loaded(), registered(&*dispatcher_handle, &first)) };
-        tokio::select! {
-            () = drain.signaled() => return,
-            ((), ()) = in_force => {}
-        }
-        serving.send_replace(true);
-        serve_ingress(listeners.ingress, ingress_handle, drain).await;
-    });
+    running.part("the admin listener", listeners.admin.serve(admin, drain));
     Ok(running)
+}
+
+/// Serves the ingress once the triggers of the start are in force: clients that connect meanwhile wait.
+async fn serve_when_in_force(
+    listener: BoundListener,
+    handle: pelton_broker::Handle,
+    registering: Arc<dyn Registering>,
+    first: Vec<NamespacedName>,
+    serving: watch::Sender<bool>,
+    drain: Drain,
+) {
+    let in_force = async { tokio::join!(handle.loaded(), registered(&*registering, &first)) };
+    tokio::select! {
+        () = drain.signaled() => return,
+        ((), ()) = in_force => {}
+    }
+    serving.send_replace(true);
+    serve_ingress(listener, handle, drain).await;
+}
+
+/// On Kafka topics go only by command.
+fn topics_config(config: &Config) -> TopicsConfig {
+    let topics = TopicsConfig::new(config.data.dir.clone());
+    if config.kafka.servers.is_empty() { topics } else { TopicsConfig { keep_deleted: None, ..topics } }
 }
 
 /// Serves the ingress: one client per connection. The future stands in the connection's own memory, without a box for each
@@ -158,43 +189,38 @@ async fn serve_ingress(listener: BoundListener, handle: pelton_broker::Handle, d
     listener.serve_each(serve, drain).await;
 }
 
-fn admin_config(config: &Config, listeners: &Listeners) -> AdminConfig {
-    let (ingress, admin) = (listeners.ingress.local_address(), listeners.admin.local_address());
+fn admin_config(config: &Config, listeners: Vec<(&'static str, SocketAddr)>) -> AdminConfig {
+    let admin = listeners.iter().find(|(name, _)| *name == ADMIN).map(|(_, address)| *address);
     AdminConfig {
-        address: admin,
+        address: admin.unwrap_or(config.listen.admin),
         token: config.admin.token.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        listeners: vec![("ingress", ingress), ("admin", admin)],
+        listeners,
     }
 }
 
-async fn open_log(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Arc<dyn EventLog>, Failure> {
-    let (settings, clock) = (settings::log(config), clock.clone());
-    let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(settings, clock))
-        .await
-        .map_err(|error| could_not_start(format!("the log: {error}")))?
-        .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
-    let log = Arc::new(log);
-    for notice in log.status().notices {
-        tracing::warn!(notice, "the log was recovered");
+const INGRESS: &str = "ingress";
+const ADMIN: &str = "admin";
+
+impl Listeners {
+    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let ingress = self.ingress.as_ref().map(|listener| (INGRESS, listener.local_address()));
+        ingress.into_iter().chain([(ADMIN, self.admin.local_address())]).collect()
     }
-    LogCollector::new(log.clone())
-        .and_then(|collector| metrics.register(collector))
-        .map_err(|error| could_not_start(format!("metrics of the log: {error}")))?;
-    Ok(log)
 }
 
-fn bind(config: &Config) -> Result<Listeners, Failure> {
+fn bind(config: &Config, role: Role) -> Result<Listeners, Failure> {
     let bind = |name: &'static str, address: SocketAddr, tls: &TlsFiles, options| {
         let listener = Listener::bind(name, address, tls, options)
             .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
         tracing::info!(listener = name, address = %listener.local_address(), tls = listener.is_tls(), "listening");
         Ok::<_, Failure>(listener)
     };
+    let ingress = || bind(INGRESS, config.listen.ingress, &config.tls.ingress, (&config.ingress).into());
     Ok(Listeners {
-        ingress: bind("ingress", config.listen.ingress, &config.tls.ingress, (&config.ingress).into())?,
+        ingress: if role.takes_events() { Some(ingress()?) } else { None },
         // Limits of its own: an ingress that is kept small must not make probes and operators wait.
-        admin: bind("admin", config.listen.admin, &config.tls.admin, ListenOptions::default())?,
+        admin: bind(ADMIN, config.listen.admin, &config.tls.admin, ListenOptions::default())?,
     })
 }
 

@@ -13,11 +13,11 @@ const PROVEN_FOR: Duration = Duration::from_secs(1);
 /// An append that takes longer is no proof.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A check that appends an empty batch, which is written and synced as any other, and asks the ingress.
+/// A check that appends an empty batch, which is made durable as any other, and asks the ingress, if there is one.
 /// `serving` turns true when the ingress takes requests.
 pub(super) fn check(
     log: Arc<dyn EventLog>,
-    ingress: pelton_broker::Handle,
+    ingress: Option<pelton_broker::Handle>,
     serving: watch::Receiver<bool>,
 ) -> ReadyCheck {
     let proven: Arc<Mutex<Option<Instant>>> = Arc::default();
@@ -25,7 +25,7 @@ pub(super) fn check(
         let (log, ingress, proven) = (log.clone(), ingress.clone(), proven.clone());
         let is_serving = *serving.borrow();
         Box::pin(async move {
-            ingress.ready()?;
+            ingress.map_or(Ok(()), |ingress| ingress.ready())?;
             if !is_serving {
                 return Err("the triggers are being registered".to_owned());
             }

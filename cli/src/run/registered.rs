@@ -22,6 +22,16 @@ impl Registering for Handle {
     }
 }
 
+/// A process that delivers nothing: triggers are registered elsewhere.
+#[derive(Debug)]
+pub(super) struct NoDispatcher;
+
+impl Registering for NoDispatcher {
+    fn is_registering(&self, _: &NamespacedName) -> bool {
+        false
+    }
+}
+
 /// It takes one sync; beyond this something is wrong, and the status of the trigger tells what.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(2);

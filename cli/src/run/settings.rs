@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pelton_event_log::embedded;
+use pelton_event_log::{embedded, kafka};
 use pelton_resources::{BackoffPolicy, Defaults, DeliveryPolicy, Engine, OnFull, RetentionPolicy};
 use pelton_runtime::config::{self, Config, ConfigErrors, Effective, Flag, Row};
 
@@ -24,6 +24,9 @@ pub(crate) struct SettingArguments {
     /// Address of health, metrics and the admin API [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
+    /// Kafka as the event log, instead of the embedded one
+    #[arg(long, value_name = "HOST:PORT,…")]
+    kafka: Option<String>,
     /// Address of the gateway to Services (arrives with serving)
     #[arg(long, hide = true, value_name = "ADDR")]
     gateway: Option<String>,
@@ -48,6 +51,7 @@ impl SettingArguments {
     fn flags(&self) -> Vec<Flag> {
         let flags = [
             ("data.dir", "--data", &self.data),
+            ("kafka.servers", "--kafka", &self.kafka),
             ("listen.ingress", "--ingress", &self.ingress),
             ("listen.admin", "--admin", &self.admin),
             ("listen.gateway", "--gateway", &self.gateway),
@@ -71,6 +75,19 @@ pub(super) fn log(config: &Config) -> embedded::Config {
     log.tail_cache_bytes = config.log.tail_cache.as_usize();
     log.queue_bytes = config.log.queue_size.as_usize();
     log
+}
+
+/// The log on Kafka.
+pub(super) fn kafka(config: &Config) -> kafka::Config {
+    let settings = &config.kafka;
+    kafka::Config {
+        connection: kafka::Connection::plaintext(settings.servers.as_str()),
+        session_timeout: settings.session_timeout.get(),
+        delivery_timeout: settings.delivery_timeout.get(),
+        revoke_grace: settings.revoke_grace.get(),
+        queue_bytes: settings.queue_size.as_usize(),
+        replication_factor: Some(settings.replication_factor).filter(|factor| *factor > 0),
+    }
 }
 
 /// What holds where no resource says anything.
@@ -99,7 +116,7 @@ pub(super) fn defaults(config: &Config) -> Defaults {
                 config::OnFull::Expire => OnFull::Expire,
             },
         },
-        engine: Engine::Embedded,
+        engine: if config.kafka.servers.is_empty() { Engine::Embedded } else { Engine::Kafka },
     }
 }
 

@@ -13,7 +13,7 @@ use super::segment_file::Unreadable;
 use super::stats::Counters;
 use super::topics::{Topic, Topics};
 use crate::limits::NOTICES_MAX;
-use crate::{Epoch, LogError, LogStatus, Ownership, OwnershipChange, TopicName};
+use crate::{Epoch, Lease, LogError, LogStatus, Ownership, OwnershipChange, TopicName};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -97,7 +97,7 @@ impl Shared {
         partitions: std::ops::Range<u32>,
     ) -> bool {
         let epoch = self.epoch;
-        let gained = |partition| OwnershipChange::Gained { partition, epoch };
+        let gained = |partition| OwnershipChange::Gained { partition, epoch, lease: Lease::unending() };
         !stream.is_closed() && partitions.into_iter().all(|partition| stream.send(gained(partition)).is_ok())
     }
 

@@ -129,7 +129,7 @@ pub(super) fn decode(body: &[u8]) -> Option<(u32, TopicSpec)> {
     };
     let account = Arc::from(body.text()?);
     let name = TopicName::new(body.text()?);
-    let spec = TopicSpec { name, partitions, retention: Retention { age, bytes, on_full, account } };
+    let spec = TopicSpec::new(name, partitions, Retention { age, bytes, on_full, account });
     validate(&spec).ok()?;
     Some((id, spec))
 }
@@ -140,16 +140,16 @@ mod tests {
 
     #[test]
     fn a_topic_survives_its_bytes_and_every_cut_is_noticed() {
-        let spec = TopicSpec {
-            name: TopicName::new("knative-broker-a-b"),
-            partitions: 10,
-            retention: Retention {
+        let spec = TopicSpec::new(
+            TopicName::new("knative-broker-a-b"),
+            10,
+            Retention {
                 age: Duration::from_secs(3600),
                 bytes: 10,
                 on_full: OnFull::Expire,
                 account: "a/b".into(),
             },
-        };
+        );
         let mut bytes = Vec::new();
         encode(&mut bytes, 7, &spec);
         assert_eq!(decode(&bytes), Some((7, spec)));
@@ -163,7 +163,7 @@ mod tests {
         let retention =
             Retention { age: Duration::ZERO, bytes: 0, on_full: OnFull::Refuse, account: "".into() };
         for (name, partitions) in [("t", 0), ("t", PARTITIONS_MAX + 1), ("", 1)] {
-            let spec = TopicSpec { name: TopicName::new(name), partitions, retention: retention.clone() };
+            let spec = TopicSpec::new(TopicName::new(name), partitions, retention.clone());
             assert!(validate(&spec).is_err(), "{name} {partitions}");
         }
     }

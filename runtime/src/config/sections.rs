@@ -21,6 +21,8 @@ pub struct Config {
     pub data: Data,
     /// The embedded event log.
     pub log: Log,
+    /// Kafka as the event log.
+    pub kafka: Kafka,
     /// Receiving events over HTTP.
     pub ingress: Ingress,
     /// Sending events to subscribers.
@@ -172,6 +174,37 @@ impl Default for Log {
             on_full: OnFull::Refuse,
             default_partitions: 10,
             tail_cache: ByteSize::from_mib(64),
+            queue_size: ByteSize::from_mib(64),
+        }
+    }
+}
+
+/// `[kafka]`: Kafka as the event log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Kafka {
+    /// `HOST:PORT` of some nodes of the cluster, with commas between them; empty: the log is the embedded one.
+    pub servers: String,
+    /// A dispatcher that Kafka has not heard of for so long loses its partitions.
+    pub session_timeout: HumanDuration,
+    /// An append that Kafka has not acknowledged by then is answered 503.
+    pub delivery_timeout: HumanDuration,
+    /// How long a partition that goes to another dispatcher may take to finish what is in flight.
+    pub revoke_grace: HumanDuration,
+    /// Replicas of topics that Pelton makes and whose Broker does not say how many; 0: the cluster's default.
+    pub replication_factor: u16,
+    /// Bytes that may wait for Kafka; beyond, events are answered 503.
+    pub queue_size: ByteSize,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            servers: String::new(),
+            session_timeout: HumanDuration::from_secs(10),
+            delivery_timeout: HumanDuration::from_secs(15),
+            revoke_grace: HumanDuration::from_secs(10),
+            replication_factor: 0,
             queue_size: ByteSize::from_mib(64),
         }
     }

@@ -49,6 +49,9 @@ impl Found {
 
     fn times(&mut self, config: &Config) {
         for (key, value) in [
+            ("kafka.session-timeout", config.kafka.session_timeout),
+            ("kafka.delivery-timeout", config.kafka.delivery_timeout),
+            ("kafka.revoke-grace", config.kafka.revoke_grace),
             ("log.retention-age", config.log.retention_age),
             ("log.dead-letter-age", config.log.dead_letter_age),
             ("ingress.header-timeout", config.ingress.header_timeout),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use pelton_event::Timestamp;
 use pelton_event_log::{
-    Append, AppendError, Batch, Bounds, BrokerTopics, EventLog, LogError, Offset, Partition, ReadLimit,
-    TopicName,
+    Append, AppendError, Batch, Bounds, BrokerTopics, EventLog, Lease, LogError, Offset, Partition,
+    ReadLimit, TopicName,
 };
 use pelton_resources::contracts::{Delivery, Outcome};
 use pelton_runtime::clock::Clock;
@@ -184,7 +184,7 @@ impl Line {
         self.tell(Input::Saved(save, saved.map(drop))).await;
     }
 
-    pub(super) async fn attempt(self, attempt: core::Attempt) {
+    pub(super) async fn attempt(self, attempt: core::Attempt, lease: Lease) {
         let io = &self.io;
         let delivery = Delivery {
             trigger: attempt.trigger.clone(),
@@ -196,7 +196,7 @@ impl Line {
             attempts: attempt.attempts,
         };
         let has_slot = self.tell(Input::Started(attempt.id));
-        let outcome = match io.attempt.run(delivery, has_slot).await {
+        let outcome = match io.attempt.run(delivery, has_slot, &lease).await {
             Ended::Sent { outcome, took } => {
                 io.metrics.attempted(&outcome, took);
                 self.observe_end(&attempt, &outcome);

@@ -305,7 +305,7 @@ impl BrokerTask {
             Action::Attempt(attempt) => {
                 let partition = attempt.id.partition;
                 if let Some((line, owned)) = self.line(partition) {
-                    owned.attempts.spawn(line.attempt(attempt));
+                    owned.attempts.spawn(line.attempt(attempt, owned.lease.clone()));
                 }
             }
             Action::Save { save, batch } => {

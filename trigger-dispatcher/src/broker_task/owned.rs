@@ -1,7 +1,7 @@
 //! Partitions that come and go.
 
 use futures_util::FutureExt as _;
-use pelton_event_log::{Epoch, LogError, OwnershipChange, Partition, Release};
+use pelton_event_log::{Epoch, Lease, LogError, OwnershipChange, Partition, Release};
 use tokio::task::JoinSet;
 
 use super::BrokerTask;
@@ -12,6 +12,8 @@ use crate::core::Opened;
 pub(super) struct Owned {
     /// Which time this process has a partition; what comes back from an earlier one is too late.
     pub(super) generation: u64,
+    /// While it does not hold, no delivery starts.
+    pub(super) lease: Lease,
     stage: Stage,
     /// Deliveries on their way.
     pub(super) attempts: JoinSet<()>,
@@ -36,9 +38,9 @@ enum Stage {
 }
 
 impl Owned {
-    fn new(generation: u64) -> Self {
+    fn new(generation: u64, lease: Lease) -> Self {
         let (attempts, io) = (JoinSet::new(), JoinSet::new());
-        Self { generation, stage: Stage::Opening, attempts, io, release: None }
+        Self { generation, lease, stage: Stage::Opening, attempts, io, release: None }
     }
 
     /// Whether the core has it.
@@ -68,7 +70,7 @@ impl BrokerTask {
 
     fn ownership_changed(&mut self, change: OwnershipChange) {
         match change {
-            OwnershipChange::Gained { partition, epoch } => self.gained(partition, epoch),
+            OwnershipChange::Gained { partition, epoch, lease } => self.gained(partition, epoch, lease),
             OwnershipChange::Revoked { partition, release } => self.stop_partition(partition, Some(release)),
             OwnershipChange::Lost { partition } => {
                 self.turn(|core, turn| core.lost(partition, turn));
@@ -77,7 +79,7 @@ impl BrokerTask {
         }
     }
 
-    fn gained(&mut self, partition: Partition, epoch: Epoch) {
+    fn gained(&mut self, partition: Partition, epoch: Epoch, lease: Lease) {
         if self.is_stopping {
             return;
         }
@@ -86,7 +88,7 @@ impl BrokerTask {
             self.turn(|core, turn| core.lost(partition, turn));
         }
         self.generation += 1;
-        self.owned.insert(partition, Owned::new(self.generation));
+        self.owned.insert(partition, Owned::new(self.generation, lease));
         self.publish_settled_in();
         self.read(partition, |line| line.open(epoch));
     }

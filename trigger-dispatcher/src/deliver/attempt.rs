@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use pelton_event_log::Lease;
 use pelton_resources::Destination;
 use pelton_resources::contracts::{Delivery, NoSlot, Outcome, Slots};
 use tokio::time::Instant;
@@ -36,10 +37,15 @@ pub(crate) enum Ended {
 
 impl Attempt {
     /// Sends `delivery`. A delivery to a Service first waits for a place on a replica, which is given back when the exchange
-    /// is over; `has_slot` runs once it has one, since waiting is no attempt.
+    /// is over; `has_slot` runs once it has one, since waiting is no attempt. Nothing is sent while `lease` does not hold.
     ///
     /// A sender that panics or does not answer is a destination without a response: the event is not lost by it.
-    pub(crate) async fn run(&self, mut delivery: Delivery, has_slot: impl Future<Output = ()>) -> Ended {
+    pub(crate) async fn run(
+        &self,
+        mut delivery: Delivery,
+        has_slot: impl Future<Output = ()>,
+        lease: &Lease,
+    ) -> Ended {
         let slot = match &delivery.destination {
             Destination::Service { name, .. } => match self.slots.acquire(name).await {
                 Ok(slot) => {
@@ -51,6 +57,7 @@ impl Attempt {
             Destination::Uri(_) | Destination::Broker(_) => None,
         };
         delivery.replica = slot.as_ref().map(|slot| slot.replica.clone());
+        lease.held().await;
         let sent_at = Instant::now();
         let outcome = self.send(delivery).await;
         drop(slot);

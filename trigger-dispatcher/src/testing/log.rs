@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures_core::future::BoxFuture;
 use pelton_event::{Record, Timestamp};
 use pelton_event_log::{
-    Append, AppendError, Appended, Batch, Bounds, Chunk, Content, Entry, Epoch, EventLog, LogError,
+    Append, AppendError, Appended, Batch, Bounds, Chunk, Content, Entry, Epoch, EventLog, Lease, LogError,
     LogStatus, Offset, Ownership, OwnershipChange, Partition, Progress, ReadLimit, Release, Stored,
     TopicInfo, TopicName, TopicSpec,
 };
@@ -231,7 +231,7 @@ impl EventLog for MemoryLog {
         let partitions = state.topics.get(topic).map_or(0, Vec::len);
         for partition in 0..u32::try_from(partitions).unwrap() {
             let epoch = state.epochs.get(&(topic.clone(), partition)).copied().unwrap_or_default();
-            let _ = sender.send(OwnershipChange::Gained { partition, epoch });
+            let _ = sender.send(OwnershipChange::Gained { partition, epoch, lease: Lease::unending() });
         }
         state.owners.entry(topic.clone()).or_default().push(sender);
         Ownership::new(receiver)

@@ -184,7 +184,7 @@ impl Model {
                 on_full: self.on_full,
                 account: "ns/broker".into(),
             };
-            let spec = TopicSpec { name: name(topic), partitions, retention };
+            let spec = TopicSpec::new(name(topic), partitions, retention);
             match core.ensure_topic(&spec, self.time()) {
                 Ok(_) => {
                     for partition in 0..partitions {

@@ -16,7 +16,7 @@ const KIB: usize = 1024;
 
 fn kept(topic: &str, account: &str, age: Duration, bytes: usize, on_full: OnFull) -> TopicSpec {
     let retention = Retention { age, bytes: bytes as u64, on_full, account: account.into() };
-    TopicSpec { name: name(topic), partitions: 1, retention }
+    TopicSpec::new(name(topic), 1, retention)
 }
 
 fn open_at(dir: &Path, clock: &Clock) -> EmbeddedLog {

@@ -37,7 +37,7 @@ pub(super) fn spec(topic: &str, partitions: u32) -> TopicSpec {
         on_full: OnFull::Refuse,
         account: Arc::from("ns/broker"),
     };
-    TopicSpec { name: name(topic), partitions, retention }
+    TopicSpec::new(name(topic), partitions, retention)
 }
 
 /// A record that is recognised by its key.

@@ -21,6 +21,8 @@ fn sent(ended: Ended) -> Outcome {
     }
 }
 
+const LEASE: Lease = Lease::unending();
+
 #[tokio::test]
 async fn each_destination_goes_to_its_sender() {
     let (http, broker) = (FakeSender::statuses(&[200]), FakeSender::statuses(&[202]));
@@ -31,7 +33,7 @@ async fn each_destination_goes_to_its_sender() {
         (Destination::Broker(name("other")), 202),
     ];
     for (destination, status) in cases {
-        let ended = attempt.run(delivery(event("1"), destination.clone()), async {}).await;
+        let ended = attempt.run(delivery(event("1"), destination.clone()), async {}, &LEASE).await;
         assert_eq!(sent(ended), response(status), "{destination}");
     }
     assert_eq!((http.ids().len(), broker.ids().len()), (2, 1));
@@ -43,7 +45,7 @@ async fn a_service_needs_a_place_and_keeps_it_until_the_exchange_is_over() {
     let attempt = attempt(http.clone(), FakeSender::statuses(&[]), slots.clone());
     let started = AtomicBool::new(false);
     let running =
-        attempt.run(delivery(event("1"), service()), async { started.store(true, Ordering::SeqCst) });
+        attempt.run(delivery(event("1"), service()), async { started.store(true, Ordering::SeqCst) }, &LEASE);
     tokio::pin!(running);
 
     assert!(futures_util::poll!(&mut running).is_pending());
@@ -67,7 +69,8 @@ async fn no_place_is_told_and_nothing_is_sent() {
     let none = NoSlot::DoesNotStart { service: name("shop"), reason: "exit status 1".into() };
     *slots.refuse.lock().unwrap() = Some(none.clone());
     let attempt = attempt(http.clone(), FakeSender::statuses(&[]), slots);
-    let ended = attempt.run(delivery(event("1"), service()), async { panic!("it has no place") }).await;
+    let ended =
+        attempt.run(delivery(event("1"), service()), async { panic!("it has no place") }, &LEASE).await;
     assert_eq!(ended, Ended::NoSlot(none));
     assert!(http.ids().is_empty());
 }
@@ -77,7 +80,7 @@ async fn only_services_ask_for_places() {
     let slots = FakeSlots::with(0);
     let attempt = attempt(FakeSender::statuses(&[200]), FakeSender::statuses(&[202]), slots.clone());
     for destination in [Destination::Uri("http://a/".into()), Destination::Broker(name("other"))] {
-        sent(attempt.run(delivery(event("1"), destination), async {}).await);
+        sent(attempt.run(delivery(event("1"), destination), async {}, &LEASE).await);
     }
     assert!(slots.asked.lock().unwrap().is_empty());
 }
@@ -97,7 +100,7 @@ async fn a_sender_that_panics_or_says_nothing_is_a_destination_without_a_respons
     for sender in [panics as Arc<dyn Sender>, Arc::new(Silent)] {
         let slots = FakeSlots::with(1);
         let attempt = attempt(sender, FakeSender::statuses(&[]), slots.clone());
-        let outcome = sent(attempt.run(delivery(event("1"), service()), async {}).await);
+        let outcome = sent(attempt.run(delivery(event("1"), service()), async {}, &LEASE).await);
         assert!(matches!(outcome, Outcome::Unreachable { .. }), "{outcome:?}");
         assert_eq!(slots.places.available_permits(), 1, "the place is given back all the same");
     }

@@ -39,7 +39,14 @@ async fn a_partition_that_comes_back_goes_on_where_it_was_saved() {
     let dispatched = || world.handle.status(Kind::Broker, &name("main")).unwrap().facts;
     until("it is lost", || dispatched() == [("dispatched partitions", "0 of 1".to_owned())]).await;
     world.publish(event("2")).await;
-    log.tell(&events(), OwnershipChange::Gained { partition: 0, epoch: pelton_event_log::Epoch(1) });
+    log.tell(
+        &events(),
+        OwnershipChange::Gained {
+            partition: 0,
+            epoch: pelton_event_log::Epoch(1),
+            lease: pelton_event_log::Lease::unending(),
+        },
+    );
     world.counted("a", "delivered", 2).await;
     assert_eq!(http.ids(), ["1", "2"]);
     world.stop().await;

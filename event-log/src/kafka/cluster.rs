@@ -1,0 +1,199 @@
+//! One cluster: its producer, its readers, and what is asked of it now and then.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::AdminClient;
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tokio::sync::oneshot;
+
+use super::client::{Context, Health};
+use super::config::{Config, Connection};
+use super::producer::{Outgoing, Producer};
+use super::readers::Readers;
+use crate::limits::{KAFKA_LOOK_TIMEOUT, KAFKA_REQUEST_TIMEOUT};
+use crate::{AppendError, Bounds, LogError, Offset, Partition, TopicName};
+
+/// A cluster that some topic is on.
+pub(super) struct Cluster {
+    pub(super) connection: Connection,
+    pub(super) settings: Config,
+    pub(super) health: Arc<Health>,
+    pub(super) producer: Producer,
+    pub(super) readers: Readers,
+    pub(super) admin: AdminClient<Context>,
+    /// For questions; it reads nothing.
+    questions: BaseConsumer<Context>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cluster").field(&self.connection).finish()
+    }
+}
+
+impl Cluster {
+    /// Makes the clients. They connect by themselves, now or when the cluster can be reached.
+    pub(super) fn new(connection: Connection, settings: Config) -> Result<Self, LogError> {
+        let health = Arc::new(Health::default());
+        let config = connection.client();
+        let wrong = |error: KafkaError| {
+            LogError::Unavailable(format!("the connection to Kafka cannot be set up: {error}").into())
+        };
+        let context = || Context { health: health.clone() };
+        Ok(Self {
+            producer: Producer::new(config.clone(), &settings, health.clone()).map_err(wrong)?,
+            readers: Readers::new(config.clone(), health.clone()),
+            admin: AdminClient::from_config_and_context(&config, context()).map_err(wrong)?,
+            questions: BaseConsumer::from_config_and_context(&config, context()).map_err(wrong)?,
+            health,
+            connection,
+            settings,
+        })
+    }
+
+    /// Asks the cluster in a thread that may wait; ends at once when the cluster cannot be reached.
+    pub(super) async fn ask<T, F>(self: &Arc<Self>, question: F) -> Result<T, LogError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> Result<T, LogError> + Send + 'static,
+    {
+        self.reachable()?;
+        let cluster = self.clone();
+        let answer = tokio::task::spawn_blocking(move || question(&cluster));
+        tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or(Err(LogError::Closed)),
+            reason = self.health.goes_down() => Err(unreachable(&reason)),
+        }
+    }
+
+    /// # Errors
+    /// [`LogError::Unavailable`] while the cluster cannot be reached.
+    pub(super) fn reachable(&self) -> Result<(), LogError> {
+        self.health.trouble().map_or(Ok(()), |reason| Err(unreachable(&reason)))
+    }
+
+    /// Partitions of a topic; `None` if it does not exist.
+    pub(super) fn partitions(&self, topic: &TopicName) -> Result<Option<u32>, LogError> {
+        let found = self.questions.fetch_metadata(Some(topic.as_str()), KAFKA_REQUEST_TIMEOUT);
+        let metadata = self.checked(found)?;
+        let Some(found) = metadata.topics().first() else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => Ok(Some(u32::try_from(found.partitions().len()).unwrap_or(u32::MAX))),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+            Some(error) => Err(LogError::Unavailable(format!("topic {topic}: {error}").into())),
+        }
+    }
+
+    /// All topics and their partitions.
+    pub(super) fn topics(&self) -> Result<Vec<(TopicName, u32)>, LogError> {
+        let metadata = self.checked(self.questions.fetch_metadata(None, KAFKA_REQUEST_TIMEOUT))?;
+        let topic = |found: &rdkafka::metadata::MetadataTopic| {
+            let partitions = u32::try_from(found.partitions().len()).unwrap_or(u32::MAX);
+            (TopicName::new(found.name()), partitions)
+        };
+        Ok(metadata.topics().iter().map(topic).collect())
+    }
+
+    /// First kept offset and end of a partition.
+    pub(super) fn bounds(&self, topic: &TopicName, partition: Partition) -> Result<Bounds, LogError> {
+        let number = i32::try_from(partition).unwrap_or(-1);
+        let found = self.questions.fetch_watermarks(topic.as_str(), number, KAFKA_REQUEST_TIMEOUT);
+        let (start, end) = self.checked(found).map_err(|error| no_partition(error, topic, partition))?;
+        Ok(Bounds { start: offset(start), end: offset(end) })
+    }
+
+    /// The offset of the first record at or after a time; `None` if there is none.
+    pub(super) fn offset_at(
+        &self,
+        topic: &TopicName,
+        partition: Partition,
+        millis: u64,
+    ) -> Result<Option<Offset>, LogError> {
+        let mut asked = TopicPartitionList::new();
+        let number = i32::try_from(partition).unwrap_or(-1);
+        let time = KafkaOffset::Offset(i64::try_from(millis).unwrap_or(i64::MAX));
+        self.checked(asked.add_partition_offset(topic.as_str(), number, time))?;
+        let found = self.checked(self.questions.offsets_for_times(asked, KAFKA_REQUEST_TIMEOUT))?;
+        let found = found.elements().first().map(|found| (found.offset(), found.error()));
+        match found {
+            Some((KafkaOffset::Offset(at), Ok(()))) => Ok(Some(offset(at))),
+            Some((_, Err(error))) => Err(no_partition(unavailable(&error), topic, partition)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Stores records, and waits for it.
+    pub(super) async fn store(&self, records: Vec<Outgoing>) -> Result<Vec<(Partition, Offset)>, LogError> {
+        let (told, told_of) = oneshot::channel();
+        self.producer
+            .send(records, Box::new(move |result| drop(told.send(result.map_err(|failed| failed.error)))));
+        match told_of.await {
+            Ok(Ok(positions)) => Ok(positions),
+            Ok(Err(AppendError::NoSuchPartition(topic, partition))) => {
+                Err(LogError::NoSuchPartition(topic, partition))
+            }
+            Ok(Err(error)) => Err(LogError::Unavailable(error.to_string().into())),
+            Err(_) => Err(LogError::Closed),
+        }
+    }
+
+    /// What has to be done now and then.
+    pub(super) fn tidy(&self) {
+        self.readers.tidy();
+        self.producer.renew_if_broken();
+        while self.questions.poll(Duration::ZERO).is_some() {}
+    }
+
+    /// Looks whether the cluster can be reached; `suspicion` tells why it might not.
+    pub(super) fn look(&self, suspicion: &str) {
+        let answers = self.questions.fetch_metadata(Some("pelton"), KAFKA_LOOK_TIMEOUT).is_ok();
+        let servers = &self.connection.bootstrap_servers;
+        if answers && self.health.up() {
+            tracing::info!(%servers, "Kafka can be reached again");
+        } else if !answers && self.health.down(suspicion) {
+            tracing::warn!(%servers, "Kafka cannot be reached: {suspicion}");
+        }
+    }
+
+    /// An answer; a time-out means that the cluster cannot be reached, so that others need not find out by themselves.
+    fn checked<T>(&self, answer: Result<T, KafkaError>) -> Result<T, LogError> {
+        answer.map_err(|error| {
+            let timed_out = matches!(
+                error.rdkafka_error_code(),
+                Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::BrokerTransportFailure)
+            );
+            if timed_out {
+                self.health.down("it does not answer");
+            }
+            unavailable(&error)
+        })
+    }
+}
+
+pub(super) fn unavailable(error: &KafkaError) -> LogError {
+    LogError::Unavailable(format!("Kafka: {error}").into())
+}
+
+fn unreachable(reason: &str) -> LogError {
+    LogError::Unavailable(format!("Kafka cannot be reached: {reason}").into())
+}
+
+/// Kafka does not know the partition: it may come yet, so the caller is told to try again.
+fn no_partition(error: LogError, topic: &TopicName, partition: Partition) -> LogError {
+    match error {
+        LogError::Unavailable(reason) => {
+            LogError::Unavailable(format!("partition {partition} of topic {topic}: {reason}").into())
+        }
+        other => other,
+    }
+}
+
+fn offset(number: i64) -> Offset {
+    u64::try_from(number).unwrap_or(0)
+}

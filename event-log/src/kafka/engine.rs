@@ -1,0 +1,484 @@
+//! The log on Kafka as the roles see it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use pelton_event::Timestamp;
+use pelton_event::kafka::OwnedKafkaRecord;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::cluster::Cluster;
+use super::config::{Config, Connection};
+use super::member::Member;
+use super::owner::Owner;
+use super::producer::{Failed, Outgoing};
+use super::progress::Of;
+use super::readers::ReadError;
+use super::topics::{self, progress_topic};
+use crate::limits::KAFKA_TIDY_INTERVAL;
+use crate::{
+    Append, AppendError, Appended, Batch, Bounds, Chunk, EventLog, LogError, LogStatus, Offset, Ownership,
+    Partition, Progress, ProgressUpdate, ReadLimit, Stored, TopicInfo, TopicName, TopicSpec,
+};
+
+/// A log on Kafka, shared with other processes.
+#[derive(Clone)]
+pub struct KafkaLog(Arc<Shared>);
+
+struct Shared {
+    config: Config,
+    runtime: Handle,
+    clusters: Mutex<HashMap<Connection, Arc<Cluster>>>,
+    /// The cluster of each events topic that was seen to.
+    routes: RwLock<HashMap<TopicName, Arc<Cluster>>>,
+    owners: Mutex<HashMap<TopicName, Arc<Owner>>>,
+    /// The threads of members, that ended ones included until the next starts.
+    members: Mutex<Vec<JoinHandle<()>>>,
+    closed: AtomicBool,
+    /// Tells the members to leave.
+    closing: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KafkaLog").field(&self.0.config.connection).finish()
+    }
+}
+
+impl KafkaLog {
+    /// A log over the cluster of `config`. Connections are made as they are needed; a cluster that cannot be reached is
+    /// waited for, and [`EventLog::status`] says so.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] if the settings of the connection cannot be used.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn open(config: Config) -> Result<Self, LogError> {
+        let log = Self(Arc::new(Shared {
+            config,
+            runtime: Handle::current(),
+            clusters: Mutex::default(),
+            routes: RwLock::default(),
+            owners: Mutex::default(),
+            members: Mutex::default(),
+            closed: AtomicBool::new(false),
+            closing: Arc::default(),
+        }));
+        log.0.cluster(&log.0.config.connection)?;
+        Ok(log)
+    }
+}
+
+impl Shared {
+    /// The cluster at `connection`; one for all topics on it.
+    fn cluster(self: &Arc<Self>, connection: &Connection) -> Result<Arc<Cluster>, LogError> {
+        let mut clusters = lock(&self.clusters);
+        if let Some(cluster) = clusters.get(connection) {
+            return Ok(cluster.clone());
+        }
+        let cluster = Arc::new(Cluster::new(connection.clone(), self.config.clone())?);
+        clusters.insert(connection.clone(), cluster.clone());
+        self.runtime.spawn(watch_over(Arc::downgrade(&cluster)));
+        Ok(cluster)
+    }
+
+    /// The cluster that `topic` is on.
+    fn route(self: &Arc<Self>, topic: &TopicName) -> Result<Arc<Cluster>, LogError> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = routes.get(topic).or_else(|| routes.get(&topic.events())) {
+            return Ok(cluster.clone());
+        }
+        drop(routes);
+        self.cluster(&self.config.connection)
+    }
+
+    fn owner(&self, events: &TopicName) -> Option<Arc<Owner>> {
+        lock(&self.owners).get(events).cloned()
+    }
+
+    fn open(&self) -> Result<(), LogError> {
+        if self.closed.load(Ordering::Acquire) { Err(LogError::Closed) } else { Ok(()) }
+    }
+
+    fn append(self: &Arc<Self>, batch: Batch, appended: Appended) {
+        let Batch { records, progress, urgency: _ } = batch;
+        let first = records.first().map(|(topic, ..)| topic).or(progress.first().map(|update| &update.topic));
+        let Some(first) = first else { return self.prove(appended) };
+        let cluster = match self.route(first).and_then(|cluster| cluster.reachable().map(|()| cluster)) {
+            Ok(cluster) => cluster,
+            Err(error) => return answer(appended, Err(not_stored(&error))),
+        };
+        let outgoing = |(topic, partition, record)| Outgoing::of(topic, partition, &record);
+        let outgoing = records.into_iter().map(outgoing).collect();
+        let shared = self.clone();
+        let producer = cluster.clone();
+        producer.producer.send(
+            outgoing,
+            Box::new(move |result| match result {
+                // Part of a save may be there: its owner writes all of it again, and needs to know what is wrong.
+                Err(Failed { error, .. }) if !progress.is_empty() => answer(appended, Err(error)),
+                Err(Failed { error, in_part: false }) => answer(appended, Err(error)),
+                Err(Failed { error, in_part: true }) => {
+                    answer(appended, Err(AppendError::Unknown(error.to_string().into())));
+                }
+                Ok(positions) if progress.is_empty() => answer(appended, Ok(Stored { positions })),
+                Ok(positions) => shared.save(&cluster, progress, positions, appended),
+            }),
+        );
+    }
+
+    /// Writes the rows of a save whose records are stored, then its heads.
+    fn save(
+        &self,
+        cluster: &Arc<Cluster>,
+        updates: Vec<ProgressUpdate>,
+        positions: Vec<(Partition, Offset)>,
+        appended: Appended,
+    ) {
+        let fenced = |update: &ProgressUpdate| AppendError::Fenced(update.topic.clone(), update.partition);
+        let (events, _) = Of::topic(&updates[0].topic);
+        let Some(owner) = self.owner(&events) else { return answer(appended, Err(fenced(&updates[0]))) };
+        let (rows, heads) = match owner.apply(updates) {
+            Ok(changed) => changed,
+            Err(error) => return answer(appended, Err(error)),
+        };
+        let cluster = cluster.clone();
+        let producer = cluster.clone();
+        producer.producer.send(
+            rows,
+            Box::new(move |result| match result {
+                Err(failed) => answer(appended, Err(failed.error)),
+                Ok(_) => cluster.producer.send(
+                    heads,
+                    Box::new(move |result| {
+                        let stored = result.map(|_| Stored { positions });
+                        answer(appended, stored.map_err(|failed| failed.error));
+                    }),
+                ),
+            }),
+        );
+    }
+
+    /// An empty append proves that appends work: it writes a record without meaning to a progress topic.
+    fn prove(self: &Arc<Self>, appended: Appended) {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let reachable = |(_, cluster): &(&TopicName, &Arc<Cluster>)| !cluster.health.is_down();
+        let found = routes.iter().find(reachable).or_else(|| routes.iter().next());
+        let found = found.map(|(topic, cluster)| (topic.clone(), cluster.clone()));
+        drop(routes);
+        let Some((events, cluster)) = found else { return self.look(appended) };
+        if let Err(error) = cluster.reachable() {
+            return answer(appended, Err(not_stored(&error)));
+        }
+        let proof = Outgoing {
+            topic: progress_topic(&events),
+            partition: 0,
+            record: OwnedKafkaRecord {
+                key: Some("proof".into()),
+                value: None,
+                headers: Vec::new(),
+                timestamp: Timestamp::EPOCH,
+            },
+        };
+        cluster.producer.send(
+            vec![proof],
+            Box::new(move |result| {
+                answer(appended, result.map(|_| Stored::default()).map_err(|failed| failed.error));
+            }),
+        );
+    }
+
+    /// Without any topic there is nothing to write to; that the cluster answers has to do.
+    fn look(self: &Arc<Self>, appended: Appended) {
+        let shared = self.clone();
+        self.runtime.spawn(async move {
+            let found = match shared.cluster(&shared.config.connection) {
+                Ok(cluster) => cluster.ask(|cluster| cluster.topics()).await.map(drop),
+                Err(error) => Err(error),
+            };
+            answer(appended, found.map(|()| Stored::default()).map_err(|error| not_stored(&error)));
+        });
+    }
+
+    async fn read(
+        self: &Arc<Self>,
+        topic: &TopicName,
+        partition: Partition,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> Result<Chunk, LogError> {
+        self.open()?;
+        let cluster = self.route(topic)?;
+        let mut start = from;
+        loop {
+            match cluster.readers.read(topic, partition, start, limit).await {
+                Ok(chunk) => return Ok(chunk),
+                Err(ReadError::Log(error)) => return Err(error),
+                Err(ReadError::OutOfRange) => {
+                    let bounds = self.bounds(topic, partition).await?;
+                    if start > bounds.end {
+                        let why = format!(
+                            "partition {partition} of topic {topic} ends at {}, before the position {from} that was to be \
+                             read: records were lost, or the topic was made anew",
+                            bounds.end
+                        );
+                        return Err(LogError::Unavailable(why.into()));
+                    }
+                    start = start.max(bounds.start);
+                }
+            }
+        }
+    }
+
+    async fn bounds(self: &Arc<Self>, topic: &TopicName, partition: Partition) -> Result<Bounds, LogError> {
+        self.open()?;
+        let (cluster, topic) = (self.route(topic)?, topic.clone());
+        cluster.ask(move |cluster| cluster.bounds(&topic, partition)).await
+    }
+
+    async fn progress(
+        self: &Arc<Self>,
+        topic: &TopicName,
+        partition: Partition,
+    ) -> Result<Progress, LogError> {
+        self.open()?;
+        let (events, of) = Of::topic(topic);
+        let owned = self.owner(&events).and_then(|owner| owner.progress(of, partition));
+        owned.unwrap_or_else(|| {
+            let why = format!("partition {partition} of topic {events} belongs to another process");
+            Err(LogError::Unavailable(why.into()))
+        })
+    }
+
+    async fn offset_at(
+        self: &Arc<Self>,
+        topic: &TopicName,
+        partition: Partition,
+        time: Timestamp,
+    ) -> Result<Offset, LogError> {
+        self.open()?;
+        let (cluster, asked, millis) = (self.route(topic)?, topic.clone(), time.as_millis());
+        match cluster.ask(move |cluster| cluster.offset_at(&asked, partition, millis)).await? {
+            Some(offset) => Ok(offset),
+            None => Ok(self.bounds(topic, partition).await?.end),
+        }
+    }
+
+    async fn ensure_topic(self: &Arc<Self>, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
+        self.open()?;
+        let cluster = match &spec.kafka.connection {
+            Some(connection) => self.cluster(&connection.or_servers(&self.config.connection))?,
+            None => self.route(&spec.name)?,
+        };
+        let info = topics::ensure(&cluster, spec).await?;
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        // Those beside an events topic are found through it.
+        if !spec.name.is_beside() {
+            routes.insert(spec.name.clone(), cluster);
+        }
+        Ok(info)
+    }
+
+    async fn delete_topic(self: &Arc<Self>, topic: &TopicName) -> Result<(), LogError> {
+        self.open()?;
+        let cluster = self.route(topic)?;
+        if !topic.is_beside() {
+            topics::delete(&cluster, &progress_topic(topic)).await?;
+        }
+        topics::delete(&cluster, topic).await?;
+        self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        Ok(())
+    }
+
+    async fn topics(self: &Arc<Self>) -> Result<Vec<TopicInfo>, LogError> {
+        self.open()?;
+        let clusters: Vec<_> = lock(&self.clusters).values().cloned().collect();
+        let mut all = Vec::new();
+        for cluster in clusters {
+            let found = cluster.ask(|cluster| cluster.topics()).await?;
+            all.extend(found.into_iter().map(|(name, partitions)| TopicInfo { name, partitions, bytes: 0 }));
+        }
+        Ok(all)
+    }
+
+    fn ownership(self: &Arc<Self>, topic: &TopicName) -> Ownership {
+        let (changes, changed) = mpsc::unbounded_channel();
+        let joined = self.open().and_then(|()| self.route(topic)).and_then(|cluster| {
+            let owner = Arc::new(Owner::new(topic.clone(), cluster, self.runtime.clone(), changes));
+            lock(&self.owners).insert(topic.clone(), owner.clone());
+            let member = Member::start(owner, self.closing.clone())?;
+            let mut members = lock(&self.members);
+            members.retain(|member| !member.is_finished());
+            members.push(member);
+            Ok(())
+        });
+        if let Err(error) = joined {
+            tracing::error!(topic = %topic, code = error.code(), %error, "its partitions cannot be shared out");
+        }
+        Ownership::new(changed)
+    }
+
+    /// Why nothing can be appended; what is wrong with clusters of which some answer.
+    fn status(&self) -> LogStatus {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut in_use: Vec<Arc<Cluster>> = Vec::new();
+        for cluster in routes.values() {
+            if !in_use.iter().any(|known| Arc::ptr_eq(known, cluster)) {
+                in_use.push(cluster.clone());
+            }
+        }
+        drop(routes);
+        if in_use.is_empty() {
+            in_use.extend(lock(&self.clusters).get(&self.config.connection).cloned());
+        }
+        let trouble = |cluster: &Arc<Cluster>| {
+            let reason = cluster.health.trouble()?;
+            Some(format!("Kafka at {} cannot be reached: {reason}", cluster.connection.bootstrap_servers))
+        };
+        let troubles: Vec<_> = in_use.iter().filter_map(trouble).collect();
+        let unavailable = (troubles.len() == in_use.len()).then(|| troubles.first().cloned()).flatten();
+        let notices = if unavailable.is_some() { Vec::new() } else { troubles };
+        LogStatus { unavailable, notices, ..LogStatus::default() }
+    }
+
+    async fn close(self: &Arc<Self>) -> Result<(), LogError> {
+        self.closed.store(true, Ordering::Release);
+        self.closing.store(true, Ordering::Relaxed);
+        let clusters: Vec<_> = lock(&self.clusters).drain().map(|(_, cluster)| cluster).collect();
+        let grace = self.config.delivery_timeout.min(Duration::from_secs(5));
+        let members = std::mem::take(&mut *lock(&self.members));
+        let flush = move || {
+            // They say farewell to their groups, so that others need not wait for the end of their sessions.
+            members.into_iter().for_each(|member| drop(member.join()));
+            for cluster in &clusters {
+                if !cluster.health.is_down() {
+                    cluster
+                        .producer
+                        .flush(grace)
+                        .map_err(|error| LogError::Unavailable(error.to_string().into()))?;
+                }
+            }
+            Ok(())
+        };
+        let flushed = tokio::task::spawn_blocking(flush).await.unwrap_or(Err(LogError::Closed));
+        lock(&self.owners).clear();
+        flushed
+    }
+}
+
+/// Sees to a cluster until nobody uses it any more.
+async fn watch_over(cluster: std::sync::Weak<Cluster>) {
+    let mut tick = interval(KAFKA_TIDY_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let Some(cluster) = cluster.upgrade() else { return };
+        let suspicion = tokio::select! {
+            _ = tick.tick() => cluster.health.trouble(),
+            reason = cluster.health.suspected() => Some(reason),
+        };
+        let tidied = tokio::task::spawn_blocking(move || {
+            cluster.tidy();
+            if let Some(reason) = suspicion {
+                cluster.look(&reason);
+            }
+        });
+        if tidied.await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Nothing was stored, because of `error`.
+fn not_stored(error: &LogError) -> AppendError {
+    match error {
+        LogError::Closed => AppendError::Closed,
+        other => AppendError::Unavailable(other.to_string().into()),
+    }
+}
+
+fn answer(appended: Appended, result: Result<Stored, AppendError>) {
+    // Who no longer waits has no use for it.
+    let _ = appended.send(result);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl EventLog for KafkaLog {
+    fn append(&self, batch: Batch) -> Append {
+        if self.0.closed.load(Ordering::Acquire) {
+            return Append::refused(AppendError::Closed);
+        }
+        let (appended, append) = Append::pair();
+        self.0.append(batch, appended);
+        append
+    }
+
+    fn read<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        partition: Partition,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> BoxFuture<'a, Result<Chunk, LogError>> {
+        Box::pin(self.0.read(topic, partition, from, limit))
+    }
+
+    fn ownership(&self, topic: &TopicName) -> Ownership {
+        self.0.ownership(topic)
+    }
+
+    fn progress<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        partition: Partition,
+    ) -> BoxFuture<'a, Result<Progress, LogError>> {
+        Box::pin(self.0.progress(topic, partition))
+    }
+
+    fn bounds<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        partition: Partition,
+    ) -> BoxFuture<'a, Result<Bounds, LogError>> {
+        Box::pin(self.0.bounds(topic, partition))
+    }
+
+    fn offset_at<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        partition: Partition,
+        time: Timestamp,
+    ) -> BoxFuture<'a, Result<Offset, LogError>> {
+        Box::pin(self.0.offset_at(topic, partition, time))
+    }
+
+    fn ensure_topic<'a>(&'a self, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo, LogError>> {
+        Box::pin(self.0.ensure_topic(spec))
+    }
+
+    fn delete_topic<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(self.0.delete_topic(topic))
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, LogError>> {
+        Box::pin(self.0.topics())
+    }
+
+    fn status(&self) -> LogStatus {
+        self.0.status()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        Box::pin(self.0.close())
+    }
+}

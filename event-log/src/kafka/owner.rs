@@ -1,0 +1,260 @@
+//! The partitions of one events topic that this process owns, and their progress.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pelton_event::Timestamp;
+use pelton_event::kafka::OwnedKafkaRecord;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::cluster::Cluster;
+use super::producer::Outgoing;
+use super::progress::{Book, Changed, Loaded, Loader, Of, ProgressRecord};
+use super::topics::{grow_beside, progress_topic};
+use crate::lease::LeaseHolder;
+use crate::limits::{KAFKA_RETRY_MAX, KAFKA_RETRY_MIN};
+use crate::{
+    AppendError, Epoch, LogError, Offset, OwnershipChange, Partition, Progress, ProgressUpdate, Release,
+    TopicName,
+};
+
+/// What this process owns of an events topic.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) events: TopicName,
+    progress: TopicName,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) runtime: Handle,
+    held: Mutex<HashMap<Partition, Held>>,
+    pub(super) lease: LeaseHolder,
+    changes: mpsc::UnboundedSender<OwnershipChange>,
+}
+
+/// A partition that Kafka has given to this process.
+#[derive(Debug)]
+enum Held {
+    /// Its progress is being read.
+    Gaining(AbortHandle),
+    /// Its progress.
+    Owned(Box<Book>),
+    /// Its progress cannot be read.
+    Damaged(Box<str>),
+}
+
+impl Owner {
+    pub(super) fn new(
+        events: TopicName,
+        cluster: Arc<Cluster>,
+        runtime: Handle,
+        changes: mpsc::UnboundedSender<OwnershipChange>,
+    ) -> Self {
+        let progress = progress_topic(&events);
+        let (held, lease) = (Mutex::default(), LeaseHolder::new());
+        Self { events, progress, cluster, runtime, held, lease, changes }
+    }
+
+    /// Whether nobody listens to changes of ownership any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.changes.is_closed()
+    }
+
+    /// Kafka gives us the partition: its progress is taken over, then its dispatcher is told.
+    pub(super) fn gain(self: &Arc<Self>, partition: Partition) {
+        let mut held = self.held();
+        let owner = self.clone();
+        let task = self.runtime.spawn(async move { owner.take_over(partition).await });
+        held.insert(partition, Held::Gaining(task.abort_handle()));
+    }
+
+    async fn take_over(self: Arc<Self>, partition: Partition) {
+        let mut wait = KAFKA_RETRY_MIN;
+        let taken = loop {
+            match self.try_take_over(partition).await {
+                Ok(book) => break Held::Owned(Box::new(book)),
+                Err(TakeOverError::Damaged(reason)) => break Held::Damaged(reason),
+                Err(TakeOverError::Log(error)) => {
+                    tracing::warn!(topic = %self.events, partition, %error, "a partition cannot be taken over yet");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(KAFKA_RETRY_MAX);
+                }
+            }
+        };
+        let mut held = self.held();
+        // It may be gone by now.
+        let Some(place @ Held::Gaining(_)) = held.get_mut(&partition) else { return };
+        let epoch = match &taken {
+            Held::Owned(book) => book.epoch(),
+            _ => Epoch(0),
+        };
+        *place = taken;
+        let lease = self.lease.lease();
+        // Under the lock, so that a loss does not overtake it.
+        let _ = self.changes.send(OwnershipChange::Gained { partition, epoch, lease });
+    }
+
+    async fn try_take_over(&self, partition: Partition) -> Result<Book, TakeOverError> {
+        let topics = crate::BrokerTopics::of(self.events.as_str());
+        let beside = [topics.retry, topics.dead_letter, self.progress.clone()];
+        grow_beside(&self.cluster, &beside, partition + 1).await?;
+        let claim = self.write(partition, vec![ProgressRecord::claim(&claimant())]).await?;
+        let claim = claim.first().map_or(0, |(_, offset)| *offset);
+        let loaded = self.load(partition, claim).await?;
+        let book = Book::new(Epoch(claim), &loaded);
+        let Changed { rows, heads } = book.snapshot();
+        self.write(partition, rows).await?;
+        self.write(partition, heads).await?;
+        self.write(partition, loaded.removals).await?;
+        Ok(book)
+    }
+
+    /// The progress before the offset `until`.
+    async fn load(&self, partition: Partition, until: Offset) -> Result<Loaded, TakeOverError> {
+        let (topic, cluster) = (self.progress.clone(), &self.cluster);
+        let bounds = cluster.ask(move |cluster| cluster.bounds(&topic, partition)).await?;
+        let mut loader = Loader::default();
+        let mut damaged = None;
+        let each = |key: Option<&[u8]>, value: Option<&[u8]>| {
+            if let Err(reason) = loader.record(key, value) {
+                damaged = Some(reason);
+            }
+        };
+        cluster.readers.scan(&self.progress, partition, bounds.start, until, each).await?;
+        match damaged {
+            Some(reason) => Err(TakeOverError::Damaged(format!("topic {}: {reason}", self.progress).into())),
+            None => Ok(loader.finish()),
+        }
+    }
+
+    async fn write(
+        &self,
+        partition: Partition,
+        records: Vec<ProgressRecord>,
+    ) -> Result<Vec<(Partition, Offset)>, TakeOverError> {
+        Ok(self.cluster.store(self.outgoing(partition, records)).await?)
+    }
+
+    fn outgoing(&self, partition: Partition, records: Vec<ProgressRecord>) -> Vec<Outgoing> {
+        let outgoing = |record: ProgressRecord| Outgoing {
+            topic: self.progress.clone(),
+            partition,
+            record: OwnedKafkaRecord {
+                key: Some(record.key.into()),
+                value: record.value,
+                headers: Vec::new(),
+                // The time at which it is sent.
+                timestamp: Timestamp::EPOCH,
+            },
+        };
+        records.into_iter().map(outgoing).collect()
+    }
+
+    /// The saved progress, if this process owns the partition.
+    pub(super) fn progress(&self, of: Of, partition: Partition) -> Option<Result<Progress, LogError>> {
+        match self.held().get(&partition)? {
+            Held::Owned(book) => Some(Ok(book.progress(of))),
+            Held::Damaged(reason) => Some(Err(LogError::Topic(self.progress.clone(), reason.clone()))),
+            Held::Gaining(_) => None,
+        }
+    }
+
+    /// Takes changes of progress in; answers what has to be written: the rows, then the heads.
+    pub(super) fn apply(
+        &self,
+        updates: Vec<ProgressUpdate>,
+    ) -> Result<(Vec<Outgoing>, Vec<Outgoing>), AppendError> {
+        let (mut rows, mut heads) = (Vec::new(), Vec::new());
+        let mut held = self.held();
+        let is_current = |update: &ProgressUpdate| matches!(held.get(&update.partition), Some(Held::Owned(book)) if book.epoch() == update.epoch);
+        if let Some(late) = updates.iter().find(|update| !is_current(update)) {
+            return Err(AppendError::Fenced(late.topic.clone(), late.partition));
+        }
+        for update in updates {
+            let partition = update.partition;
+            let Some(Held::Owned(book)) = held.get_mut(&partition) else { continue };
+            let (_, of) = Of::topic(&update.topic);
+            let mut changed = Changed::default();
+            book.apply(of, update, &mut changed);
+            rows.extend(self.outgoing(partition, changed.rows));
+            heads.extend(self.outgoing(partition, changed.heads));
+        }
+        Ok((rows, heads))
+    }
+
+    /// The saved head of each partition that is owned.
+    pub(super) fn heads(&self) -> Vec<(Partition, Offset)> {
+        let held = self.held();
+        let head = |(partition, held): (&Partition, &Held)| match held {
+            Held::Owned(book) => Some((*partition, book.head())),
+            Held::Gaining(_) | Held::Damaged(_) => None,
+        };
+        held.iter().filter_map(head).collect()
+    }
+
+    /// Kafka wants the partition back: its dispatcher is asked to finish. Answers what tells that it has; `None` if there is
+    /// nothing to wait for.
+    pub(super) fn revoke(&self, partition: Partition) -> Option<tokio::sync::oneshot::Receiver<()>> {
+        let mut held = self.held();
+        match held.get(&partition)? {
+            Held::Gaining(task) => {
+                task.abort();
+                held.remove(&partition);
+                None
+            }
+            Held::Owned(_) | Held::Damaged(_) => {
+                let (release, released) = Release::pair();
+                self.changes.send(OwnershipChange::Revoked { partition, release }).ok()?;
+                Some(released)
+            }
+        }
+    }
+
+    /// The partition is given up: nothing more is saved.
+    pub(super) fn release(&self, partition: Partition) {
+        if let Some(Held::Gaining(task)) = self.held().remove(&partition) {
+            task.abort();
+        }
+    }
+
+    /// Somebody else has the partition already, or time is up.
+    pub(super) fn lose(&self, partition: Partition) {
+        let mut held = self.held();
+        match held.remove(&partition) {
+            Some(Held::Gaining(task)) => task.abort(),
+            Some(Held::Owned(_) | Held::Damaged(_)) => {
+                // Under the lock, so that a gain does not overtake it.
+                let _ = self.changes.send(OwnershipChange::Lost { partition });
+            }
+            None => {}
+        }
+    }
+
+    /// All partitions that Kafka has given to this process.
+    pub(super) fn partitions(&self) -> Vec<Partition> {
+        self.held().keys().copied().collect()
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Partition, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a partition is not taken over.
+enum TakeOverError {
+    /// Its progress cannot be read, now or later.
+    Damaged(Box<str>),
+    /// It is tried again.
+    Log(LogError),
+}
+
+impl From<LogError> for TakeOverError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// Who claims, for people.
+fn claimant() -> String {
+    format!("process {}", std::process::id())
+}

@@ -1,0 +1,173 @@
+//! Topics on Kafka: made where they are missing, never changed where somebody else made them.
+//!
+//! An events topic that exists keeps its partitions and settings: keys would move, and its owner has chosen them. The topics
+//! beside it (retries, dead letters, progress) get as many partitions as it has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::cluster::{Cluster, unavailable};
+use crate::limits::KAFKA_REQUEST_TIMEOUT;
+use crate::topic::PROGRESS_SUFFIX;
+use crate::{KafkaTopic, LogError, TopicInfo, TopicName, TopicSpec};
+
+/// Settings of a progress topic: compacted soon and in small steps, so that who gains a partition reads little.
+const PROGRESS: [(&str, &str); 5] = [
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "8388608"),
+    ("segment.ms", "600000"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+    ("delete.retention.ms", "3600000"),
+];
+
+/// The topic that holds the progress of `events`.
+pub(super) fn progress_topic(events: &TopicName) -> TopicName {
+    TopicName::new(format!("{events}{PROGRESS_SUFFIX}"))
+}
+
+/// Makes the topic as `spec` says where it is missing, with its progress topic if it is an events topic.
+pub(super) async fn ensure(cluster: &Arc<Cluster>, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
+    let retention = ("retention.ms".to_owned(), spec.retention.age.as_millis().to_string());
+    let mut config = BTreeMap::from([retention]);
+    let is_events = !spec.name.is_beside();
+    if is_events {
+        config.extend(spec.kafka.config.clone());
+    }
+    let partitions = match (partitions(cluster, &spec.name).await?, is_events) {
+        (Some(found), true) => found,
+        (None, true) if spec.kafka.external => {
+            let why = "it is an external topic, which Pelton does not make, and it does not exist";
+            return Err(LogError::Topic(spec.name.clone(), why.into()));
+        }
+        (Some(found), false) => grow(cluster, &spec.name, found, spec.partitions).await?,
+        (None, _) => create(cluster, &spec.name, spec.partitions, &spec.kafka, &config).await?,
+    };
+    if is_events {
+        ensure_progress(cluster, &spec.name, partitions, &spec.kafka).await?;
+    }
+    Ok(TopicInfo { name: spec.name.clone(), partitions, bytes: 0 })
+}
+
+async fn ensure_progress(
+    cluster: &Arc<Cluster>,
+    events: &TopicName,
+    wanted: u32,
+    like: &KafkaTopic,
+) -> Result<(), LogError> {
+    let name = progress_topic(events);
+    match partitions(cluster, &name).await? {
+        Some(found) => grow(cluster, &name, found, wanted).await?,
+        None => {
+            let config = PROGRESS.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            create(cluster, &name, wanted, like, &config.into()).await?
+        }
+    };
+    Ok(())
+}
+
+/// Gives the topics beside `events` as many partitions as it has: it may have grown.
+pub(super) async fn grow_beside(
+    cluster: &Arc<Cluster>,
+    beside: &[TopicName],
+    wanted: u32,
+) -> Result<(), LogError> {
+    for name in beside {
+        match partitions(cluster, name).await? {
+            Some(found) => grow(cluster, name, found, wanted).await?,
+            None => return Err(LogError::Topic(name.clone(), "it does not exist yet".into())),
+        };
+    }
+    Ok(())
+}
+
+async fn partitions(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<u32>, LogError> {
+    let name = name.clone();
+    cluster.ask(move |cluster| cluster.partitions(&name)).await
+}
+
+async fn create(
+    cluster: &Arc<Cluster>,
+    name: &TopicName,
+    partitions: u32,
+    like: &KafkaTopic,
+    config: &BTreeMap<String, String>,
+) -> Result<u32, LogError> {
+    cluster.reachable()?;
+    let replicas = like.replication_factor.or(cluster.settings.replication_factor);
+    // -1 leaves it to the cluster.
+    let replicas = TopicReplication::Fixed(replicas.map_or(-1, i32::from));
+    let count = i32::try_from(partitions).unwrap_or(i32::MAX);
+    let mut topic = NewTopic::new(name.as_str(), count, replicas);
+    for (key, value) in config {
+        topic = topic.set(key, value);
+    }
+    let made =
+        cluster.admin.create_topics([&topic], &options()).await.map_err(|error| unavailable(&error))?;
+    match made.into_iter().next() {
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
+            // Another process was quicker.
+            let found = self::partitions(cluster, name).await?;
+            Ok(found.unwrap_or(partitions))
+        }
+        Some(Err((_, error))) => Err(refused(name, "it could not be made", error)),
+        _ => {
+            tracing::info!(topic = %name, partitions, "a topic is made");
+            Ok(partitions)
+        }
+    }
+}
+
+async fn grow(cluster: &Arc<Cluster>, name: &TopicName, found: u32, wanted: u32) -> Result<u32, LogError> {
+    if found >= wanted {
+        return Ok(found);
+    }
+    cluster.reachable()?;
+    let more = NewPartitions::new(name.as_str(), wanted as usize);
+    let grown =
+        cluster.admin.create_partitions([&more], &options()).await.map_err(|error| unavailable(&error))?;
+    match grown.into_iter().next() {
+        // Another process was quicker.
+        Some(Err((_, RDKafkaErrorCode::InvalidPartitions))) | Some(Ok(_)) | None => Ok(wanted),
+        Some(Err((_, error))) => Err(refused(name, "partitions could not be added", error)),
+    }
+}
+
+/// Deletes a topic; one that is not there is deleted already.
+pub(super) async fn delete(cluster: &Arc<Cluster>, name: &TopicName) -> Result<(), LogError> {
+    cluster.reachable()?;
+    let gone = cluster
+        .admin
+        .delete_topics(&[name.as_str()], &options())
+        .await
+        .map_err(|error| unavailable(&error))?;
+    match gone.into_iter().next() {
+        Some(Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic))) => Ok(()),
+        Some(Err((_, error))) => Err(refused(name, "it could not be deleted", error)),
+        _ => Ok(()),
+    }
+}
+
+/// What Kafka refuses for a while is told apart from what it will always refuse.
+fn refused(name: &TopicName, what: &str, error: RDKafkaErrorCode) -> LogError {
+    use RDKafkaErrorCode as Code;
+    let text = format!("{what}: {error}");
+    match error {
+        Code::InvalidTopic
+        | Code::InvalidPartitions
+        | Code::InvalidReplicationFactor
+        | Code::InvalidConfig
+        | Code::PolicyViolation
+        | Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed => LogError::Topic(name.clone(), text.into()),
+        _ => LogError::Unavailable(format!("topic {name}: {text}").into()),
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(KAFKA_REQUEST_TIMEOUT))
+        .operation_timeout(Some(KAFKA_REQUEST_TIMEOUT))
+}

@@ -1,0 +1,107 @@
+//! How long the owner of a partition may act on it without hearing that it still is the owner.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// The right to act for a partition. The embedded engine gives it for good; on Kafka it lasts for a part of the session
+/// time-out and is renewed by every commit that Kafka acknowledges: a process that was stopped and wakes up again finds it
+/// over, and sends nothing more.
+#[derive(Debug, Clone)]
+pub struct Lease(Option<watch::Receiver<Instant>>);
+
+/// Extends a [`Lease`].
+#[derive(Debug, Clone)]
+pub(crate) struct LeaseHolder(Arc<watch::Sender<Instant>>);
+
+impl Lease {
+    /// One that does not end.
+    #[must_use]
+    pub const fn unending() -> Self {
+        Self(None)
+    }
+
+    /// Whether it holds at this moment.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.0.as_ref().is_none_or(|until| *until.borrow() > Instant::now())
+    }
+
+    /// Ends once it holds; never if it is over for good.
+    pub async fn held(&self) {
+        if self.holds() {
+            return;
+        }
+        let Some(mut until) = self.0.clone() else { return };
+        if until.wait_for(|until| *until > Instant::now()).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends when it no longer holds.
+    pub async fn over(&self) {
+        let Some(until) = &self.0 else { return std::future::pending().await };
+        loop {
+            let end = *until.borrow();
+            if end <= Instant::now() {
+                return;
+            }
+            sleep_until(end).await;
+        }
+    }
+}
+
+impl LeaseHolder {
+    /// A lease that does not hold yet, and who extends it.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(Instant::now())))
+    }
+
+    pub(crate) fn lease(&self) -> Lease {
+        Lease(Some(self.0.subscribe()))
+    }
+
+    /// It holds until `until`; never shorter than before.
+    pub(crate) fn extend(&self, until: Instant) {
+        self.0.send_if_modified(|known| {
+            let later = until > *known;
+            *known = until.max(*known);
+            later
+        });
+    }
+
+    /// It is over.
+    pub(crate) fn end(&self) {
+        self.0.send_replace(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_holds_as_long_as_it_is_extended() {
+        let holder = LeaseHolder::new();
+        let lease = holder.lease();
+        assert!(!lease.holds() && lease.held().now_or_never().is_none());
+        holder.extend(Instant::now() + Duration::from_secs(5));
+        assert!(lease.holds() && lease.held().now_or_never().is_some());
+        advance(Duration::from_secs(4)).await;
+        holder.extend(Instant::now() + Duration::from_secs(5));
+        advance(Duration::from_secs(4)).await;
+        assert!(lease.holds());
+        advance(Duration::from_secs(2)).await;
+        assert!(!lease.holds() && lease.held().now_or_never().is_none());
+        holder.extend(Instant::now() + Duration::from_secs(5));
+        assert!(lease.holds());
+        holder.end();
+        assert!(!lease.holds() && Lease::unending().holds());
+    }
+}
