@@ -13,6 +13,7 @@ use futures_core::future::BoxFuture;
 use pelton_event::{Record, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::groups::ConsumerGroups;
 use crate::lease::Lease;
 use crate::topic::{TopicInfo, TopicName, TopicSpec};
 
@@ -74,6 +75,11 @@ pub trait EventLog: Send + Sync + fmt::Debug + 'static {
 
     /// All topics.
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, LogError>>;
+
+    /// The consumer groups that stand for lanes; `None` for an engine that nobody else reads.
+    fn groups(&self) -> Option<&dyn ConsumerGroups> {
+        None
+    }
 
     /// The state of the engine, for `/readyz` and `describe`.
     fn status(&self) -> LogStatus;
@@ -417,6 +423,14 @@ pub enum LogError {
     /// The engine is away (Kafka unreachable, for instance); it comes back by itself.
     #[error("the log is not available: {0}")]
     Unavailable(Box<str>),
+    /// A consumer group is left to the members it has.
+    #[error("the consumer group {group} has members ({members}); it is left to them until they are gone")]
+    GroupInUse {
+        /// The group.
+        group: Box<str>,
+        /// Their hosts.
+        members: Box<str>,
+    },
 }
 
 impl LogError {
@@ -432,6 +446,7 @@ impl LogError {
             Self::Topic(..) => "PEL-1214",
             Self::Closed => "PEL-1207",
             Self::Unavailable(_) => "PEL-1215",
+            Self::GroupInUse { .. } => "PEL-1216",
         }
     }
 }

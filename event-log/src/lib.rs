@@ -7,6 +7,7 @@
 
 mod contract;
 pub mod embedded;
+mod groups;
 pub mod kafka;
 mod lease;
 pub mod limits;
@@ -18,6 +19,7 @@ pub use contract::{
     Release, Stored, Urgency,
 };
 pub use embedded::EmbeddedLog;
+pub use groups::{ConsumerGroups, HeldLanes, MirroredLane};
 pub use kafka::KafkaLog;
 pub use lease::Lease;
 pub use topic::{BrokerTopics, KafkaTopic, OnFull, Retention, TopicInfo, TopicName, TopicSpec, partition_of};

@@ -78,6 +78,14 @@ pub const KAFKA_POLL_BUSY: Duration = Duration::from_millis(10);
 pub const KAFKA_COMMITS_A_SESSION: u32 = 4;
 /// No delivery starts once the last proof is older than the session time-out divided by this.
 pub const KAFKA_LEASE_SHARE: u32 = 2;
+/// How often the groups of triggers are brought where their lanes are.
+pub const KAFKA_MIRROR_INTERVAL: Duration = Duration::from_secs(1);
+/// Groups that are written in one round, at most.
+pub const KAFKA_MIRROR_AT_ONCE: usize = 250;
+/// A group that did not move is written again after this time, so that Kafka does not forget it.
+pub const KAFKA_MIRROR_AGAIN: Duration = Duration::from_secs(600);
+/// What groups have committed is asked for anew after this time.
+pub const KAFKA_COMMITS_KEPT: Duration = Duration::from_secs(2);
 /// Bytes that the readers at the heads fetch ahead, per client.
 pub const KAFKA_TAIL_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes that other readers fetch ahead, per client.

@@ -201,7 +201,7 @@ impl Dispatcher {
                 let same_log = before.topic == after.topic
                     && before.partitions == after.partitions
                     && before.kafka == after.kafka;
-                if !after.readiness.is_ready() || !same_log {
+                if !is_dispatched(after) || !same_log {
                     self.stop(&after.name);
                 } else if let Some(running) = self.running.get(&after.name) {
                     // Another retention; what the broker task does is not concerned by it.
@@ -225,8 +225,7 @@ impl Dispatcher {
                 }
             }
         }
-        let ready =
-            |name: &NamespacedName| self.current.brokers.get(name).is_some_and(|b| b.readiness.is_ready());
+        let ready = |name: &NamespacedName| self.current.brokers.get(name).is_some_and(|b| is_dispatched(b));
         concerned.retain(|name| ready(name));
         let brokers =
             self.current.brokers.keys().filter(|name| !self.running.contains_key(*name) && ready(name));
@@ -296,6 +295,11 @@ impl Dispatcher {
     }
 }
 
+/// Whether the events of a Broker are delivered here: it is ready, and not handed back to Knative.
+fn is_dispatched(broker: &Broker) -> bool {
+    broker.readiness.is_ready() && !broker.kafka.handed_back
+}
+
 impl Shared {
     async fn ensure(&self, broker: &Broker) -> Result<TopicInfo, LogError> {
         let mut partitions = broker.partitions;
@@ -344,6 +348,7 @@ async fn serve(
         broker: broker.name.clone(),
         topics: topics::names(&broker),
         partitions: events.partitions,
+        take_over: broker.kafka.take_over,
         log: shared.log.clone(),
         attempt: shared.attempt.clone(),
         share: shared.admission.share(),

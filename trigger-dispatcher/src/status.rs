@@ -91,6 +91,13 @@ impl BrokerStatus {
         self.settled_in.store(settled_in, Relaxed);
     }
 
+    /// Says that deliveries of a trigger are held back, and why; `None`: no longer.
+    pub(crate) fn hold(&self, trigger: &NamespacedName, reason: Option<Box<str>>) {
+        if let Some(counters) = self.counters(trigger) {
+            counters.hold(reason);
+        }
+    }
+
     fn counters(&self, trigger: &NamespacedName) -> Option<Arc<TriggerCounters>> {
         let triggers = self.triggers();
         let found = triggers.binary_search_by(|row| row.0.cmp(trigger)).ok()?;
@@ -247,6 +254,9 @@ fn trigger_readiness(
         let message =
             format!("deliveries are held back by command; `pelton resume trigger {}`", trigger.name);
         return Readiness::not_ready("Paused", message);
+    }
+    if let Some(reason) = counters.and_then(TriggerCounters::held) {
+        return Readiness::not_ready("GroupInUse", String::from(reason));
     }
     if let Some(trouble) = broker.and_then(BrokerStatus::trouble) {
         return Readiness::not_ready("DispatchImpaired", trouble);

@@ -11,21 +11,24 @@ use futures_core::future::BoxFuture;
 use pelton_event::Timestamp;
 use pelton_event::kafka::OwnedKafkaRecord;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::cluster::Cluster;
 use super::config::{Config, Connection};
-use super::member::Member;
-use super::owner::Owner;
+use super::member::{Member, group_of};
+use super::mirror;
+use super::native::Commits;
+use super::owner::{Owner, progress_of_others};
 use super::producer::{Failed, Outgoing};
 use super::progress::Of;
 use super::readers::ReadError;
 use super::topics::{self, progress_topic};
-use crate::limits::KAFKA_TIDY_INTERVAL;
+use crate::limits::{KAFKA_COMMITS_KEPT, KAFKA_TIDY_INTERVAL};
 use crate::{
-    Append, AppendError, Appended, Batch, Bounds, Chunk, EventLog, LogError, LogStatus, Offset, Ownership,
-    Partition, Progress, ProgressUpdate, ReadLimit, Stored, TopicInfo, TopicName, TopicSpec,
+    Append, AppendError, Appended, Batch, Bounds, Chunk, ConsumerGroups, EventLog, HeldLanes, LogError,
+    LogStatus, MirroredLane, Offset, Ownership, Partition, Progress, ProgressUpdate, ReadLimit, Stored,
+    TopicInfo, TopicName, TopicSpec,
 };
 
 /// A log on Kafka, shared with other processes.
@@ -39,12 +42,17 @@ struct Shared {
     /// The cluster of each events topic that was seen to.
     routes: RwLock<HashMap<TopicName, Arc<Cluster>>>,
     owners: Mutex<HashMap<TopicName, Arc<Owner>>>,
+    /// What groups have committed, asked for a moment ago.
+    commits: Mutex<HashMap<(TopicName, Arc<str>), KnownCommits>>,
     /// The threads of members, that ended ones included until the next starts.
     members: Mutex<Vec<JoinHandle<()>>>,
     closed: AtomicBool,
     /// Tells the members to leave.
     closing: Arc<AtomicBool>,
 }
+
+/// What a group has committed, and when it was asked; one asks while the others wait.
+type KnownCommits = Arc<tokio::sync::Mutex<Option<(Arc<Commits>, Instant)>>>;
 
 impl fmt::Debug for KafkaLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,6 +76,7 @@ impl KafkaLog {
             clusters: Mutex::default(),
             routes: RwLock::default(),
             owners: Mutex::default(),
+            commits: Mutex::default(),
             members: Mutex::default(),
             closed: AtomicBool::new(false),
             closing: Arc::default(),
@@ -251,11 +260,39 @@ impl Shared {
     ) -> Result<Progress, LogError> {
         self.open()?;
         let (events, of) = Of::topic(topic);
-        let owned = self.owner(&events).and_then(|owner| owner.progress(of, partition));
-        owned.unwrap_or_else(|| {
-            let why = format!("partition {partition} of topic {events} belongs to another process");
-            Err(LogError::Unavailable(why.into()))
-        })
+        match self.owner(&events).and_then(|owner| owner.progress(of, partition)) {
+            Some(progress) => progress,
+            None => progress_of_others(&self.route(&events)?, &events, of, partition).await,
+        }
+    }
+
+    /// Where a group has stopped; it is asked for all its partitions at once.
+    async fn committed(
+        self: &Arc<Self>,
+        topic: &TopicName,
+        partition: Partition,
+        group: &str,
+    ) -> Result<Option<Offset>, LogError> {
+        self.open()?;
+        let key = (topic.clone(), Arc::<str>::from(group));
+        let slot = lock(&self.commits).entry(key.clone()).or_default().clone();
+        // One question for all partitions that ask at the same time.
+        let mut slot = slot.lock().await;
+        let commits = match &*slot {
+            Some((commits, at)) if at.elapsed() < KAFKA_COMMITS_KEPT => commits.clone(),
+            _ => {
+                let (asked, name) = key;
+                let ask = move |cluster: &Cluster| {
+                    mirror::idle(cluster, &name)?;
+                    mirror::commits(cluster, &asked, &name)
+                };
+                let commits = Arc::new(self.route(topic)?.ask(ask).await?);
+                *slot = Some((commits.clone(), Instant::now()));
+                commits
+            }
+        };
+        let missed = || (!commits.is_empty()).then_some(0);
+        Ok(commits.get(&partition).map(|(offset, _)| *offset).or_else(missed))
     }
 
     async fn offset_at(
@@ -314,6 +351,7 @@ impl Shared {
         let joined = self.open().and_then(|()| self.route(topic)).and_then(|cluster| {
             let owner = Arc::new(Owner::new(topic.clone(), cluster, self.runtime.clone(), changes));
             lock(&self.owners).insert(topic.clone(), owner.clone());
+            self.runtime.spawn(mirror::run(owner.clone()));
             let member = Member::start(owner, self.closing.clone())?;
             let mut members = lock(&self.members);
             members.retain(|member| !member.is_finished());
@@ -413,7 +451,54 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl ConsumerGroups for KafkaLog {
+    fn committed<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        partition: Partition,
+        group: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Offset>, LogError>> {
+        Box::pin(self.0.committed(topic, partition, group))
+    }
+
+    fn mirror(
+        &self,
+        topic: &TopicName,
+        lanes: Vec<MirroredLane>,
+        take_over: bool,
+    ) -> watch::Receiver<HeldLanes> {
+        match self.0.owner(topic) {
+            Some(owner) => owner.mirror.set(lanes, take_over),
+            None => watch::channel(HeldLanes::default()).1,
+        }
+    }
+
+    fn dispatchers<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Box<str>>, LogError>> {
+        Box::pin(async move {
+            let group = group_of(topic);
+            self.0.route(topic)?.ask(move |cluster| mirror::members(cluster, &group)).await
+        })
+    }
+
+    fn commit<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        group: &'a str,
+        offsets: Vec<(Partition, Offset)>,
+    ) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            let (asked, group) = (topic.clone(), group.to_owned());
+            let set = move |cluster: &Cluster| mirror::set_commits(cluster, &asked, &group, &offsets);
+            self.0.route(topic)?.ask(set).await
+        })
+    }
+}
+
 impl EventLog for KafkaLog {
+    fn groups(&self) -> Option<&dyn ConsumerGroups> {
+        Some(self)
+    }
+
     fn append(&self, batch: Batch) -> Append {
         if self.0.closed.load(Ordering::Acquire) {
             return Append::refused(AppendError::Closed);

@@ -13,6 +13,8 @@
 //! * **Ownership** (`member`, `owner`): one consumer group for each events topic shares its partitions out among the
 //!   dispatchers. The member only keeps its session alive; a [`Lease`](crate::Lease) says for how long that is known.
 //! * **Progress** (`progress`): see there; late writers are fenced by keys, not by luck.
+//! * **Groups** (`mirror`): the consumer groups of triggers follow their lanes; commits that others left are where lanes
+//!   without progress start.
 //! * **Topics** (`topics`): made where they are missing; one that exists keeps its settings.
 
 mod client;
@@ -20,6 +22,7 @@ mod cluster;
 mod config;
 mod engine;
 mod member;
+mod mirror;
 mod native;
 mod owner;
 mod producer;

@@ -1,6 +1,6 @@
 //! The partitions of one events topic that this process owns, and their progress.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pelton_event::Timestamp;
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::cluster::Cluster;
+use super::mirror::Mirror;
 use super::producer::Outgoing;
 use super::progress::{Book, Changed, Loaded, Loader, Of, ProgressRecord};
 use super::topics::{grow_beside, progress_topic};
@@ -29,6 +30,7 @@ pub(super) struct Owner {
     pub(super) runtime: Handle,
     held: Mutex<HashMap<Partition, Held>>,
     pub(super) lease: LeaseHolder,
+    pub(super) mirror: Mirror,
     changes: mpsc::UnboundedSender<OwnershipChange>,
 }
 
@@ -52,7 +54,7 @@ impl Owner {
     ) -> Self {
         let progress = progress_topic(&events);
         let (held, lease) = (Mutex::default(), LeaseHolder::new());
-        Self { events, progress, cluster, runtime, held, lease, changes }
+        Self { events, progress, cluster, runtime, held, lease, mirror: Mirror::default(), changes }
     }
 
     /// Whether nobody listens to changes of ownership any more.
@@ -100,31 +102,13 @@ impl Owner {
         grow_beside(&self.cluster, &beside, partition + 1).await?;
         let claim = self.write(partition, vec![ProgressRecord::claim(&claimant())]).await?;
         let claim = claim.first().map_or(0, |(_, offset)| *offset);
-        let loaded = self.load(partition, claim).await?;
+        let loaded = load(&self.cluster, &self.progress, partition, Some(claim)).await?;
         let book = Book::new(Epoch(claim), &loaded);
         let Changed { rows, heads } = book.snapshot();
         self.write(partition, rows).await?;
         self.write(partition, heads).await?;
         self.write(partition, loaded.removals).await?;
         Ok(book)
-    }
-
-    /// The progress before the offset `until`.
-    async fn load(&self, partition: Partition, until: Offset) -> Result<Loaded, TakeOverError> {
-        let (topic, cluster) = (self.progress.clone(), &self.cluster);
-        let bounds = cluster.ask(move |cluster| cluster.bounds(&topic, partition)).await?;
-        let mut loader = Loader::default();
-        let mut damaged = None;
-        let each = |key: Option<&[u8]>, value: Option<&[u8]>| {
-            if let Err(reason) = loader.record(key, value) {
-                damaged = Some(reason);
-            }
-        };
-        cluster.readers.scan(&self.progress, partition, bounds.start, until, each).await?;
-        match damaged {
-            Some(reason) => Err(TakeOverError::Damaged(format!("topic {}: {reason}", self.progress).into())),
-            None => Ok(loader.finish()),
-        }
     }
 
     async fn write(
@@ -192,6 +176,20 @@ impl Owner {
         held.iter().filter_map(head).collect()
     }
 
+    /// The lowest offset that each lane still needs, for each partition that is owned: what its group is to have committed.
+    pub(super) fn positions(&self) -> BTreeMap<Arc<str>, Vec<(Partition, Offset)>> {
+        let mut positions: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
+        for (partition, held) in &*self.held() {
+            let Held::Owned(book) = held else { continue };
+            for (lane, row) in book.rows() {
+                let needed = row.low.unwrap_or_else(|| book.head());
+                positions.entry(lane.clone()).or_default().push((*partition, needed));
+            }
+        }
+        positions.values_mut().for_each(|offsets| offsets.sort_unstable());
+        positions
+    }
+
     /// Kafka wants the partition back: its dispatcher is asked to finish. Answers what tells that it has; `None` if there is
     /// nothing to wait for.
     pub(super) fn revoke(&self, partition: Partition) -> Option<tokio::sync::oneshot::Receiver<()>> {
@@ -237,6 +235,47 @@ impl Owner {
 
     fn held(&self) -> MutexGuard<'_, HashMap<Partition, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The progress in a partition of a progress topic: all of it, or what is before the offset `until`.
+async fn load(
+    cluster: &Arc<Cluster>,
+    topic: &TopicName,
+    partition: Partition,
+    until: Option<Offset>,
+) -> Result<Loaded, TakeOverError> {
+    let asked = topic.clone();
+    let bounds = cluster.ask(move |cluster| cluster.bounds(&asked, partition)).await?;
+    let mut loader = Loader::default();
+    let mut damaged = None;
+    let each = |key: Option<&[u8]>, value: Option<&[u8]>| {
+        if let Err(reason) = loader.record(key, value) {
+            damaged = Some(reason);
+        }
+    };
+    cluster.readers.scan(topic, partition, bounds.start, until.unwrap_or(bounds.end), each).await?;
+    match damaged {
+        Some(reason) => Err(TakeOverError::Damaged(format!("topic {topic}: {reason}").into())),
+        None => Ok(loader.finish()),
+    }
+}
+
+/// The progress of a partition that somebody else owns, or nobody.
+pub(super) async fn progress_of_others(
+    cluster: &Arc<Cluster>,
+    events: &TopicName,
+    of: Of,
+    partition: Partition,
+) -> Result<Progress, LogError> {
+    let topic = progress_topic(events);
+    match load(cluster, &topic, partition, None).await {
+        Ok(loaded) => Ok(match of {
+            Of::Events => loaded.events,
+            Of::Retry => loaded.retry,
+        }),
+        Err(TakeOverError::Damaged(reason)) => Err(LogError::Topic(topic, reason)),
+        Err(TakeOverError::Log(error)) => Err(error),
     }
 }
 

@@ -11,6 +11,7 @@ use pelton_event_log::{
     ReadLimit, TopicName,
 };
 use pelton_resources::contracts::{Delivery, Outcome};
+use pelton_resources::{NamespacedName, Start};
 use pelton_runtime::clock::Clock;
 use tokio::sync::mpsc;
 
@@ -170,10 +171,41 @@ impl Line {
         self.answer(chunk, |chunk| Input::Fetched(fetch, entry(chunk))).await;
     }
 
-    pub(super) async fn resolve(self, resolve: ResolveId, time: Timestamp) {
-        let (log, topic) = (&self.io.log, &self.io.topics.events);
-        let offset = self.io.patiently(|| log.offset_at(topic, self.partition, time)).await;
+    pub(super) async fn resolve(self, resolve: ResolveId, group: Option<Arc<str>>, start: Start) {
+        let offset = async {
+            if let Some(group) = &group
+                && let Some(offset) = self.committed(&resolve.trigger, group).await?
+            {
+                return Ok(offset);
+            }
+            let (log, topic) = (&self.io.log, &self.io.topics.events);
+            match start {
+                Start::At(time) => self.io.patiently(|| log.offset_at(topic, self.partition, time)).await,
+                Start::Latest => Ok(self.io.patiently(|| log.bounds(topic, self.partition)).await?.end),
+                Start::Earliest => Ok(self.io.patiently(|| log.bounds(topic, self.partition)).await?.start),
+            }
+        };
+        let offset = offset.await;
         self.answer(offset, |offset| Input::Resolved(resolve, offset)).await;
+    }
+
+    /// Where the consumer group of a trigger has stopped. One that is in use is waited for; the trigger's status says so.
+    async fn committed(&self, trigger: &NamespacedName, group: &str) -> Result<Option<Offset>, LogError> {
+        let Some(groups) = self.io.log.groups() else { return Ok(None) };
+        let topic = &self.io.topics.events;
+        loop {
+            let asked = self.io.patiently(|| groups.committed(topic, self.partition, group)).await;
+            match asked {
+                Err(error @ LogError::GroupInUse { .. }) => {
+                    self.io.status.hold(trigger, Some(error.to_string().into()));
+                    tokio::time::sleep(limits::LOG_RETRY_MAX).await;
+                }
+                other => {
+                    self.io.status.hold(trigger, None);
+                    return other;
+                }
+            }
+        }
     }
 
     pub(super) async fn save(self, save: SaveId, append: Append) {

@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pelton_event::Timestamp;
-use pelton_event_log::{Bounds, BrokerTopics, EventLog, LogError, Ownership, OwnershipChange, Partition};
-use pelton_resources::NamespacedName;
+use pelton_event_log::{
+    Bounds, BrokerTopics, EventLog, HeldLanes, LogError, MirroredLane, Ownership, OwnershipChange, Partition,
+};
+use pelton_resources::{NamespacedName, Trigger};
 use pelton_runtime::clock::Clock;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -38,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) broker: NamespacedName,
     pub(crate) topics: BrokerTopics,
     pub(crate) partitions: u32,
+    /// Whether triggers without progress go on where their consumer groups have stopped.
+    pub(crate) take_over: bool,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) attempt: Attempt,
     pub(crate) share: Share,
@@ -68,6 +72,9 @@ pub(crate) struct BrokerTask {
     generation: u64,
     received: mpsc::Receiver<Message>,
     tables: watch::Receiver<Arc<TriggerTable>>,
+    take_over: bool,
+    /// Triggers whose consumer groups are in use by others; on an engine that has such.
+    held: Option<watch::Receiver<HeldLanes>>,
     /// Asks what the log holds for the newest triggers, while they are not in force yet.
     bounds: JoinSet<Result<BTreeMap<Partition, Bounds>, LogError>>,
     /// The log did not say what it holds; the status tells of it.
@@ -87,8 +94,20 @@ enum Wake {
     Messages,
     Table,
     Bounds(Result<BTreeMap<Partition, Bounds>, LogError>),
+    Held,
     Room,
     Time,
+}
+
+/// Ends when the triggers that are held back are others; never without an engine that holds any.
+async fn changed(held: &mut Option<watch::Receiver<HeldLanes>>) {
+    let changed = match held {
+        Some(held) => held.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending().await
+    }
 }
 
 impl BrokerTask {
@@ -101,6 +120,7 @@ impl BrokerTask {
             CoreConfig {
                 topics: parts.topics.clone(),
                 partitions: parts.partitions,
+                take_over: parts.take_over,
                 budget: parts.budget,
                 lane_concurrency_max: parts.lane_concurrency_max,
                 save_interval: parts.save_interval,
@@ -119,7 +139,7 @@ impl BrokerTask {
             metrics: parts.metrics,
             messages,
         };
-        let task = Self {
+        let mut task = Self {
             broker: parts.broker,
             core,
             share: parts.share,
@@ -129,6 +149,8 @@ impl BrokerTask {
             generation: 0,
             received,
             tables,
+            take_over: parts.take_over,
+            held: None,
             bounds: JoinSet::new(),
             bounds_failed: false,
             actions: Vec::new(),
@@ -139,6 +161,7 @@ impl BrokerTask {
             stop_grace: parts.stop_grace,
         };
         task.publish_triggers();
+        task.mirror();
         task
     }
 
@@ -159,6 +182,7 @@ impl BrokerTask {
                 Wake::Table => self.ask_bounds(Duration::ZERO),
                 Wake::Bounds(Ok(bounds)) => self.triggers_changed(&bounds),
                 Wake::Bounds(Err(error)) => self.bounds_unknown(&error),
+                Wake::Held => self.hold(),
                 Wake::Room => self.turn(BrokerCore::admission_room),
                 Wake::Time => self.rearm(),
             }
@@ -178,6 +202,7 @@ impl BrokerTask {
             // The end of the channel means that the dispatcher is gone; its stop follows.
             Ok(()) = self.tables.changed(), if !self.is_stopping => Wake::Table,
             Some(Ok(bounds)) = self.bounds.join_next() => Wake::Bounds(bounds),
+            () = changed(&mut self.held) => Wake::Held,
             () = self.share.room() => Wake::Room,
             () = &mut self.sleep, if self.wake_at.is_some() => Wake::Time,
         }
@@ -227,6 +252,26 @@ impl BrokerTask {
         let table = self.tables.borrow_and_update().clone();
         self.turn(|core, turn| core.triggers_changed(table, bounds, turn));
         self.publish_triggers();
+        self.mirror();
+    }
+
+    /// Tells the engine which consumer groups stand for the triggers.
+    fn mirror(&mut self) {
+        let Some(groups) = self.io.log.groups() else { return };
+        let table = self.tables.borrow().clone();
+        let lane = |trigger: &Arc<Trigger>| MirroredLane {
+            lane: trigger.name.to_shared(),
+            group: trigger.group.as_str().into(),
+        };
+        let lanes = table.triggers().iter().map(lane).collect();
+        let mut held = groups.mirror(&self.io.topics.events, lanes, self.take_over);
+        held.mark_changed();
+        self.held = Some(held);
+    }
+
+    fn hold(&mut self) {
+        let Some(held) = self.held.as_mut().map(|held| held.borrow_and_update().clone()) else { return };
+        self.turn(|core, turn| core.hold(&held, turn));
     }
 
     fn bounds_unknown(&mut self, error: &LogError) {
@@ -299,8 +344,8 @@ impl BrokerTask {
                 self.read(sweep.partition, |line| line.sweep(sweep, from, entries));
             }
             Action::Fetch(fetch) => self.read(fetch.partition, |line| line.fetch(fetch)),
-            Action::Resolve { resolve, time } => {
-                self.read(resolve.partition, |line| line.resolve(resolve, time));
+            Action::Resolve { resolve, group, start } => {
+                self.read(resolve.partition, |line| line.resolve(resolve, group, start));
             }
             Action::Attempt(attempt) => {
                 let partition = attempt.id.partition;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pelton_event::{Event, Timestamp, TraceContext};
 use pelton_event_log::{Batch, Offset, Partition};
-use pelton_resources::{Destination, NamespacedName, Trigger};
+use pelton_resources::{Destination, NamespacedName, Start, Trigger};
 
 use super::body::Body;
 
@@ -67,12 +67,14 @@ pub(crate) enum Action {
     },
     /// Read one entry → `fetched`, with `None` if nothing is kept at the offset any more.
     Fetch(FetchId),
-    /// Find the offset of the first event accepted at or after `time` → `resolved`.
+    /// Find the offset at which a trigger starts → `resolved`.
     Resolve {
         /// Names the request.
         resolve: ResolveId,
-        /// The point in time.
-        time: Timestamp,
+        /// Its consumer group, where it goes on where that has stopped; it may take until the members of the group are gone.
+        group: Option<Arc<str>>,
+        /// Where it starts otherwise.
+        start: Start,
     },
     /// Make an attempt → `attempt_ended`, and before, if the destination is a Service, `attempt_started` once the slot is
     /// granted and the request goes out. A [`NoSlot`](pelton_resources::contracts::NoSlot) is an `Outcome::Unreachable`.

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use pelton_event::Timestamp;
 use pelton_event_log::{
-    AppendError, Bounds, BrokerTopics, Chunk, Entry, Epoch, Offset, Partition as PartitionNumber, Progress,
+    AppendError, Bounds, BrokerTopics, Chunk, Entry, Epoch, HeldLanes, Offset, Partition as PartitionNumber,
+    Progress,
 };
 use pelton_resources::NamespacedName;
 use pelton_resources::contracts::Outcome;
@@ -28,6 +29,8 @@ pub(crate) struct CoreConfig {
     pub topics: BrokerTopics,
     /// Partitions of the events topic.
     pub partitions: u32,
+    /// Whether triggers without progress go on where their consumer groups have stopped.
+    pub take_over: bool,
     /// The budget for bodies, shared by all brokers.
     pub budget: BodyBudget,
     /// Deliveries of a lane at a time, at most.
@@ -171,6 +174,22 @@ impl BrokerCore {
         let changes = self.shared.set_table(table);
         for partition in self.partitions.values_mut().filter(|partition| !partition.stopping) {
             partition.apply(&changes, bounds_of(bounds, partition), &mut self.shared, turn);
+            self.busy.push_back(partition.number);
+        }
+        self.finish(None, turn);
+    }
+
+    /// Holds the triggers that `held` names back, and lets all others go.
+    pub(crate) fn hold(&mut self, held: &HeldLanes, turn: &mut Turn<'_>) {
+        let reason = |name: &NamespacedName| held.get(name.as_str()).map(|reason| Box::from(&**reason));
+        let known = self.shared.known_triggers();
+        let changed = known.filter(|(_, state)| state.counters.hold(reason(&state.name)));
+        let changed: Vec<_> = changed.map(|(id, _)| id).collect();
+        for partition in self.partitions.values_mut() {
+            for key in partition.lane_keys().into_iter().filter(|key| changed.contains(&key.trigger)) {
+                partition.queue_sweep(key);
+                partition.queue_pump(key);
+            }
             self.busy.push_back(partition.number);
         }
         self.finish(None, turn);

@@ -190,7 +190,10 @@ impl Partition {
         shared: &mut Shared,
         turn: &mut Turn<'_>,
     ) {
+        let takes_over = shared.config.take_over && !self.registered.contains_key(&key.trigger);
+        let group = takes_over.then(|| trigger.group.as_str().into());
         let target = match trigger.start {
+            _ if takes_over => None,
             Start::Latest => Some(bounds.end),
             Start::Earliest => Some(bounds.start),
             Start::At(_) => None,
@@ -209,9 +212,9 @@ impl Partition {
             lane.detach(head, Some(Behind { count: 0, counted_to: head, oldest: turn.now }));
         }
         lane.reposition = Some(Reposition { start, target, sequence });
-        if let Start::At(time) = trigger.start {
+        if target.is_none() {
             let resolve = ResolveId { partition: self.number, trigger: trigger.name.clone(), sequence };
-            turn.actions.push(Action::Resolve { resolve, time });
+            turn.actions.push(Action::Resolve { resolve, group, start: trigger.start });
         }
         self.queue_pump(key);
     }

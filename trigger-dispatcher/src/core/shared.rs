@@ -65,6 +65,7 @@ impl TriggerState {
     /// Whether it may be sent events.
     pub(super) fn is_active(&self) -> bool {
         self.exists
+            && !self.counters.is_held()
             && self.trigger.as_ref().is_some_and(|trigger| {
                 !trigger.paused && trigger.readiness.is_ready() && trigger.subscriber.is_some()
             })

@@ -34,6 +34,7 @@ use crate::testing::trigger;
 
 fn config(budget: usize, sizes: Sizes) -> CoreConfig {
     CoreConfig {
+        take_over: false,
         topics: BrokerTopics::of("events"),
         partitions: 1,
         budget: BodyBudget::new(budget),

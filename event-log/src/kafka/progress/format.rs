@@ -9,7 +9,7 @@ use super::Of;
 use crate::{Epoch, LaneProgress, Offset};
 
 /// The key of a claim.
-pub(in crate::kafka) const CLAIM: &str = "claim";
+const CLAIM: &str = "claim";
 
 const VERSION: u8 = 1;
 const ROWS: &str = "rows";

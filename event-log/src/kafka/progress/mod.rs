@@ -32,7 +32,7 @@ mod format;
 mod load;
 
 pub(super) use book::{Book, Changed};
-pub(super) use format::{CLAIM, ProgressRecord};
+pub(super) use format::ProgressRecord;
 pub(super) use load::{Loaded, Loader};
 
 use crate::TopicName;

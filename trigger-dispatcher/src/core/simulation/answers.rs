@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pelton_event::Record;
 use pelton_event_log::{AppendError, Batch, LaneProgress, Offset};
-use pelton_resources::Destination;
 use pelton_resources::contracts::Outcome;
+use pelton_resources::{Destination, Start};
 
 use super::book::EventOf;
 use super::world::{Answer, RECORD_BYTES_MAX, START, World};
@@ -44,7 +44,8 @@ impl World {
                 let after = self.soon();
                 self.answer(after, Answer::Fetch(fetch));
             }
-            Action::Resolve { resolve, time } => {
+            Action::Resolve { resolve, start, group: _ } => {
+                let Start::At(time) = start else { unreachable!("nobody takes over here") };
                 let after = self.rng.u64(..300);
                 self.answer(after, Answer::Resolve(resolve, time));
             }

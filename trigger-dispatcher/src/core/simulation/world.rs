@@ -442,6 +442,7 @@ impl World {
 
 pub(super) fn config(partitions: u32, budget: &BodyBudget, sizes: Sizes, seed: u64) -> CoreConfig {
     CoreConfig {
+        take_over: false,
         topics: Log::new(0).topics,
         partitions,
         budget: budget.clone(),

@@ -21,7 +21,7 @@ fn sent(ended: Ended) -> Outcome {
     }
 }
 
-const LEASE: Lease = Lease::unending();
+static LEASE: Lease = Lease::unending();
 
 #[tokio::test]
 async fn each_destination_goes_to_its_sender() {
