@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use crate::events::{dead_letters, replay, send, sink, tail};
 use crate::offline::{check, config, explain, match_cases};
 use crate::output::Format;
-use crate::resources::{apply, delete, describe, get, pause};
+use crate::resources::{apply, delete, describe, get, hand_back, pause};
 use crate::run;
 
 /// An eventing broker and trigger service in one binary: CloudEvents come in over HTTP, are made durable, matched against
@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Pause(pause::Arguments),
     /// Go on with the deliveries of a paused trigger
     Resume(pause::Arguments),
+    /// Return a broker's work to Knative
+    HandBack(hand_back::Arguments),
     /// Send events to a broker
     Send(send::Arguments),
     /// Show the events of a broker as they come in

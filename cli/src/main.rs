@@ -48,6 +48,7 @@ fn execute(command: Command, global: &Global) -> Result<(), Failure> {
         Command::Describe(arguments) => wait(resources::describe::run(&arguments, global)),
         Command::Pause(arguments) => wait(resources::pause::run(&arguments, global, true)),
         Command::Resume(arguments) => wait(resources::pause::run(&arguments, global, false)),
+        Command::HandBack(arguments) => wait(resources::hand_back::run(&arguments, global)),
         Command::Send(arguments) => wait(events::send::run(arguments, global)),
         Command::Tail(arguments) => wait(events::tail::run(&arguments, global)),
         Command::Sink(arguments) => wait(events::sink::run(arguments, global)),

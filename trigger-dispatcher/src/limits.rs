@@ -34,6 +34,10 @@ pub const SAVE_RETRY_MAX: Duration = Duration::from_secs(5);
 pub const REPLY_REFUSALS_MAX: u32 = 6;
 /// The time between two rounds of such events, once they give way.
 pub const GIVE_WAY_EVERY: Duration = Duration::from_secs(1);
+/// A Broker that is handed back must not be dispatched any more after this time.
+pub const HAND_BACK_WAIT: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+pub const HAND_BACK_LOOK: Duration = Duration::from_millis(200);
 /// Bytes of records and rows in one save, about; at least one of each goes.
 pub const SAVE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of records of a partition (replies, retries, dead letters) that wait until the log takes them; beyond, lanes that

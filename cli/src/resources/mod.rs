@@ -6,6 +6,7 @@ pub(crate) mod describe;
 pub(crate) mod documents;
 pub(crate) mod files;
 pub(crate) mod get;
+pub(crate) mod hand_back;
 pub(crate) mod name;
 pub(crate) mod pause;
 

@@ -20,7 +20,7 @@ use pelton_runtime::config::{Config, TlsFiles};
 use pelton_runtime::drain::Drain;
 use pelton_runtime::listen::{BoundListener, ListenOptions, Listener, Peer};
 use pelton_runtime::telemetry::{Metrics, Tracer, Traces};
-use pelton_trigger_dispatcher::{BrokerSender, Dispatcher, HttpSender, Senders, TracedSender};
+use pelton_trigger_dispatcher::{BrokerSender, Dispatcher, HandBacker, HttpSender, Senders, TracedSender};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -132,6 +132,7 @@ pub(super) async fn start(
         running.part("the ingress listener", opened);
     }
     statuses.push(Arc::new(folder.clone()));
+    let in_force_snapshots = snapshots.clone();
     let admin = AdminParts {
         snapshots,
         writer: Arc::new(RegisteredWriter {
@@ -139,6 +140,7 @@ pub(super) async fn start(
             dispatcher: registering,
         }),
         statuses,
+        hand_back: Arc::new(HandBacker::new(log.clone(), in_force_snapshots)),
         log: log.clone(),
         clock,
         ready: ready::check(log, ingress_handle, is_serving),

@@ -5,6 +5,7 @@
 mod dead_letters;
 mod extract;
 mod guard;
+mod hand_back;
 mod health;
 mod json;
 mod letters;
@@ -25,7 +26,7 @@ use axum::routing::{get, post};
 use futures_core::future::BoxFuture;
 use pelton_event::Timestamp;
 use pelton_event_log::EventLog;
-use pelton_resources::contracts::{ResourceWriter, StatusSource};
+use pelton_resources::contracts::{HandBack, ResourceWriter, StatusSource};
 use pelton_resources::{Broker, Kind, NamespacedName, Snapshot};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::config::Secret;
@@ -61,6 +62,8 @@ pub struct AdminParts {
     pub writer: Arc<dyn ResourceWriter>,
     /// What each role knows about them.
     pub statuses: Vec<Arc<dyn StatusSource>>,
+    /// Returns Brokers to Knative.
+    pub hand_back: Arc<dyn HandBack>,
     /// The log, for dead letters, replays and tails.
     pub log: Arc<dyn EventLog>,
     /// The time.
@@ -103,6 +106,10 @@ pub fn router(config: AdminConfig, parts: AdminParts) -> Router {
         .route("/api/v1/triggers/{namespace}/{name}/resume", post(resources::resume))
         .route("/api/v1/triggers/{namespace}/{name}/replay", post(replay::replay))
         .route("/api/v1/brokers/{namespace}/{name}/tail", get(tail::tail))
+        .route(
+            "/api/v1/brokers/{namespace}/{name}/hand-back",
+            post(hand_back::hand_back).delete(hand_back::undo),
+        )
         .route(letters, get(dead_letters::list))
         .route(&format!("{letters}/replay"), post(dead_letters::replay))
         .route(&format!("{letters}/discard"), post(dead_letters::discard))

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use pelton_event_log::{AppendError, LogError};
-use pelton_resources::contracts::WriteError;
+use pelton_resources::contracts::{HandBackError, WriteError};
 use pelton_resources::{Kind, NamespacedName, Problem};
 use serde_json::json;
 
@@ -46,6 +46,8 @@ pub(super) enum Refusal {
     Method,
     #[error("{} tails run already; end one, or wait", limits::TAILS_MAX)]
     TooManyTails,
+    #[error(transparent)]
+    NotHandedBack(HandBackError),
     #[error("there is no open dead letter {0}; it may have been replayed, discarded, or have grown too old")]
     NoSuchLetter(String),
 }
@@ -76,6 +78,7 @@ impl Refusal {
             Self::Method => "PEL-1611",
             Self::TooManyTails => "PEL-1612",
             Self::NoSuchLetter(_) => "PEL-1613",
+            Self::NotHandedBack(_) => "PEL-1614",
         }
     }
 
@@ -93,6 +96,9 @@ impl Refusal {
             Self::Storage(_) | Self::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooManyTails => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotHandedBack(HandBackError::Log(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotHandedBack(HandBackError::NotFound(_)) => StatusCode::NOT_FOUND,
+            Self::NotHandedBack(_) => StatusCode::CONFLICT,
         }
     }
 
@@ -112,6 +118,7 @@ impl Refusal {
             Self::Method => "Method not allowed",
             Self::TooManyTails => "Too many tails",
             Self::NoSuchLetter(_) => "No such dead letter",
+            Self::NotHandedBack(_) => "Not handed back",
         }
     }
 }
@@ -144,6 +151,12 @@ impl IntoResponse for Refusal {
             _ => {}
         }
         response
+    }
+}
+
+impl From<HandBackError> for Refusal {
+    fn from(error: HandBackError) -> Self {
+        Self::NotHandedBack(error)
     }
 }
 

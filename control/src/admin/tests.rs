@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
+use futures_core::future::BoxFuture;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use pelton_event::{
@@ -16,7 +17,7 @@ use pelton_event::{
 };
 use pelton_event_log::embedded::Config;
 use pelton_event_log::{Batch, BrokerTopics, Content, EmbeddedLog, EventLog, ReadLimit, TopicName};
-use pelton_resources::contracts::{ResourceStatus, StatusSource};
+use pelton_resources::contracts::{HandBack, HandBackError, HandedBack, ResourceStatus, StatusSource};
 use pelton_resources::{Defaults, Kind, NamespacedName, Readiness};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::config::Secret;
@@ -47,6 +48,19 @@ kind: Trigger
 metadata: {name: waits}
 spec: {broker: nowhere, subscriber: {uri: 'http://127.0.0.1:9001/'}}
 ";
+
+/// A log that nobody else could go on with.
+#[derive(Debug)]
+struct NobodyElse;
+
+impl HandBack for NobodyElse {
+    fn hand_back<'a>(
+        &'a self,
+        broker: &'a NamespacedName,
+    ) -> BoxFuture<'a, Result<Vec<HandedBack>, HandBackError>> {
+        Box::pin(std::future::ready(Err(HandBackError::NotOnKafka(broker.clone()))))
+    }
+}
 
 #[derive(Debug)]
 struct FakeRole;
@@ -96,6 +110,7 @@ impl Site {
             snapshots: topics.snapshots(),
             writer: Arc::new(handle.writer(topics.in_force())),
             statuses: vec![Arc::new(FakeRole), Arc::new(handle)],
+            hand_back: Arc::new(NobodyElse),
             log: log.clone(),
             clock,
             ready: Arc::new(|| Box::pin(async { Err("no append yet".to_owned()) })),
@@ -365,6 +380,17 @@ async fn a_trigger_is_paused_and_resumed() {
     assert_eq!(facts[1], json!({"label": "set by command", "text": "delivery.pelton.dev/paused: true"}));
     site.post("/api/v1/triggers/default/t/resume", "").await;
     assert_eq!(paused().await, false);
+}
+
+#[tokio::test]
+async fn what_is_in_the_embedded_log_is_not_handed_back() {
+    let site = Site::new().await;
+    let (status, answer) = site.post("/api/v1/brokers/default/b/hand-back", "").await;
+    assert_eq!((status, &answer["code"]), (409, &json!("PEL-1614")), "{answer}");
+    let broker = site.get("/api/v1/brokers/default/b").await;
+    assert!(!broker.to_string().contains("handed-back"), "nothing was marked: {broker}");
+    let (status, answer) = site.post("/api/v1/brokers/default/none/hand-back", "").await;
+    assert_eq!((status, &answer["code"]), (404, &json!("PEL-1602")), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

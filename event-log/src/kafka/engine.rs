@@ -473,6 +473,15 @@ impl ConsumerGroups for KafkaLog {
         }
     }
 
+    fn forget<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            let cluster = self.0.route(topic)?;
+            // The progress last: without it all retries that are there would be open.
+            topics::delete(&cluster, &crate::BrokerTopics::of(topic.as_str()).retry).await?;
+            topics::delete(&cluster, &progress_topic(topic)).await
+        })
+    }
+
     fn dispatchers<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Box<str>>, LogError>> {
         Box::pin(async move {
             let group = group_of(topic);

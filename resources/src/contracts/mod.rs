@@ -7,14 +7,17 @@
 //! | [`BacklogSource`] | the dispatcher | the scaler |
 //! | [`ResourceWriter`] | control | the EventBridge API, the admin API |
 //! | [`StatusSource`] | every role | the admin API |
+//! | [`HandBack`] | the dispatcher | the admin API |
 
 mod backlog;
+mod hand_back;
 mod sender;
 mod slots;
 mod status;
 mod writer;
 
 pub use backlog::{BacklogSource, TriggerBacklog};
+pub use hand_back::{HandBack, HandBackError, HandedBack};
 pub use sender::{Delivery, Outcome, Response, Sender};
 pub use slots::{NoSlot, Slot, Slots};
 pub use status::{ResourceStatus, StatusSource};

@@ -37,3 +37,4 @@ pub(crate) use body::BodyBudget;
 pub(crate) use broker::{BrokerCore, CoreConfig, Opened, PartitionStatus};
 pub(crate) use counters::TriggerCounters;
 pub(crate) use lane::Sizes;
+pub(crate) use progress::RetryRow;

@@ -68,11 +68,26 @@ pub(super) struct SavedOpen {
 
 /// A row of the retry topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct RetryRow {
+pub(crate) struct RetryRow {
     /// Entries from here on are open.
     pub position: Offset,
     /// Open entries before it, with the attempts made by now and the time the next is due.
     pub opens: Vec<(Offset, u32, Timestamp)>,
+}
+
+impl RetryRow {
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, &'static str> {
+        decode_retry(bytes)
+    }
+
+    /// Whether the entry at `offset` is open, where everything before `head` was read when the row was saved.
+    pub(crate) fn holds(&self, offset: Offset, head: Offset) -> bool {
+        offset >= self.position.max(head) || self.opens.iter().any(|(open, ..)| *open == offset)
+    }
 }
 
 struct Writer(Vec<u8>);

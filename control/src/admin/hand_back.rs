@@ -1,0 +1,47 @@
+//! Returning a Broker to Knative, and taking it back.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use pelton_resources::contracts::{HandBackError, HandedBack, Override};
+use pelton_resources::{Kind, NamespacedName};
+use serde_json::{Value, json};
+
+use super::refusal::Refusal;
+use super::{Admin, json};
+
+const HANDED_BACK: &str = "kafka.pelton.dev/handed-back";
+
+pub(super) async fn hand_back(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let name = NamespacedName::new(&namespace, &name);
+    admin.broker(&name)?;
+    if admin.parts.log.groups().is_none() {
+        return Err(HandBackError::NotOnKafka(name).into());
+    }
+    // Everybody who reads these resources stops; the groups follow once they have.
+    let change = Override { annotation: HANDED_BACK.to_owned(), value: Some("true".to_owned()) };
+    admin.parts.writer.set(Kind::Broker, name.clone(), change).await?;
+    let handed_back = admin.parts.hand_back.hand_back(&name).await?;
+    let triggers: Vec<Value> = handed_back.iter().map(trigger).collect();
+    Ok(Json(json!({"broker": name.to_string(), "triggers": triggers})))
+}
+
+fn trigger(handed_back: &HandedBack) -> Value {
+    let offset = |(partition, offset): &(u32, u64)| json!({"partition": partition, "offset": offset});
+    let offsets: Vec<Value> = handed_back.offsets.iter().map(offset).collect();
+    json!({"trigger": handed_back.trigger.to_string(), "group": handed_back.group, "offsets": offsets})
+}
+
+pub(super) async fn undo(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let change = Override { annotation: HANDED_BACK.to_owned(), value: None };
+    let written =
+        admin.parts.writer.set(Kind::Broker, NamespacedName::new(&namespace, &name), change).await?;
+    Ok(Json(json::written(&written)))
+}

@@ -1,0 +1,52 @@
+//! Returning a Broker's work to Knative.
+
+use std::fmt;
+
+use futures_core::future::BoxFuture;
+
+use crate::name::NamespacedName;
+
+/// Returns the work of a Broker that was taken over from Knative.
+pub trait HandBack: Send + Sync + fmt::Debug {
+    /// Waits until nobody dispatches the Broker any more, sets the consumer group of each of its Triggers to the lowest
+    /// offset without an end, and forgets what Pelton knew. The Broker must be marked as handed back before.
+    fn hand_back<'a>(
+        &'a self,
+        broker: &'a NamespacedName,
+    ) -> BoxFuture<'a, Result<Vec<HandedBack>, HandBackError>>;
+}
+
+/// A Trigger whose consumer group is where the Trigger was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedBack {
+    /// The Trigger.
+    pub trigger: NamespacedName,
+    /// Its consumer group.
+    pub group: String,
+    /// Partition and committed offset, in order.
+    pub offsets: Vec<(u32, u64)>,
+}
+
+/// Why a Broker is not handed back. Nothing is lost; the command can be given again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandBackError {
+    /// There is no such Broker.
+    #[error("there is no Broker {0}")]
+    NotFound(NamespacedName),
+    /// Its events are not on Kafka.
+    #[error("the events of Broker {0} are in the embedded log, which nobody else can continue")]
+    NotOnKafka(NamespacedName),
+    /// Some process still dispatches it.
+    #[error(
+        "Broker {broker} is still dispatched by {hosts}; stop them, or see that they read the same resources"
+    )]
+    StillDispatched {
+        /// The Broker.
+        broker: NamespacedName,
+        /// Where they run.
+        hosts: String,
+    },
+    /// Kafka did not take or tell something.
+    #[error("{0}")]
+    Log(String),
+}
