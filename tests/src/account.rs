@@ -71,7 +71,8 @@ mod tests {
     fn receipt(number: u64, answered: u16) -> Receipt {
         let mut headers = hyper::HeaderMap::new();
         headers.insert("ce-id", message(number).id().parse().unwrap());
-        Receipt { path: "/".to_owned(), headers, body: bytes::Bytes::new(), answered }
+        let at = std::time::SystemTime::now();
+        Receipt { path: "/".to_owned(), headers, body: bytes::Bytes::new(), answered, at }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! book in which every event must come to its end, and start a real Kafka.
 
 pub mod account;
+pub mod fleet;
 pub mod http;
 pub mod kafka;
 pub mod pelton;

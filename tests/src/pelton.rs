@@ -27,6 +27,7 @@ pub fn binary() -> PathBuf {
 #[derive(Debug)]
 pub struct Site {
     folder: Arc<tempfile::TempDir>,
+    role: &'static str,
     settings: Vec<(String, String)>,
 }
 
@@ -36,9 +37,16 @@ impl Site {
     pub fn new(yaml: &str) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a scratch directory can be made"));
         std::fs::create_dir(folder.path().join("resources")).unwrap();
-        let site = Self { folder, settings: Vec::new() };
+        let site = Self { folder, role: "run", settings: Vec::new() };
         site.write("resources.yaml", yaml);
         site
+    }
+
+    /// Runs a single role, as the command of that name does.
+    #[must_use]
+    pub fn role(mut self, role: &'static str) -> Self {
+        self.role = role;
+        self
     }
 
     /// Adds a setting, as `PELTON__SECTION__KEY`.
@@ -72,7 +80,7 @@ impl Site {
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());
-        command.arg("run").arg(self.resources()).arg("--data").arg(self.data());
+        command.arg(self.role).arg(self.resources()).arg("--data").arg(self.data());
         for listener in ["--ingress", "--admin"] {
             command.args([listener, "127.0.0.1:0"]);
         }
@@ -85,6 +93,13 @@ impl Site {
 
     /// Starts Pelton and waits until it is ready.
     pub async fn start(&self) -> Pelton {
+        let pelton = self.launch().await;
+        eventually("pelton is ready", async || pelton.is_ready().await.then_some(())).await;
+        pelton
+    }
+
+    /// Starts Pelton and waits until it says where it listens.
+    pub async fn launch(&self) -> Pelton {
         let mut child =
             self.command().spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -99,15 +114,9 @@ impl Site {
             })
             .await
         };
-        let pelton = Pelton {
-            ingress: find("ingress").await,
-            admin: find("admin").await,
-            child,
-            log,
-            _folder: Arc::clone(&self.folder),
-        };
-        eventually("pelton is ready", async || pelton.is_ready().await.then_some(())).await;
-        pelton
+        let takes_events = ["run", "broker"].contains(&self.role);
+        let ingress = if takes_events { find("ingress").await } else { SocketAddr::from(([0; 4], 0)) };
+        Pelton { ingress, admin: find("admin").await, child, log, _folder: Arc::clone(&self.folder) }
     }
 }
 
@@ -140,7 +149,7 @@ fn listener(log: &Mutex<Vec<String>>, name: &str) -> Option<SocketAddr> {
 /// A running Pelton. Dropping it kills it.
 #[derive(Debug)]
 pub struct Pelton {
-    /// Where events are sent to.
+    /// Where events are sent to; port 0 for a role that takes none.
     pub ingress: SocketAddr,
     /// The admin address.
     pub admin: SocketAddr,
@@ -163,7 +172,8 @@ impl Drop for Pelton {
 }
 
 impl Pelton {
-    async fn is_ready(&self) -> bool {
+    /// Whether `/readyz` says so.
+    pub async fn is_ready(&self) -> bool {
         let Ok(mut connection) = http::Connection::open(self.admin).await else { return false };
         let answer = connection.request(hyper::Method::GET, "/readyz", &[], "").await;
         answer.is_ok_and(|answer| answer.status.is_success())
@@ -176,10 +186,15 @@ impl Pelton {
 
     /// SIGTERM, and waits for the graceful end; answers whether it ended with success.
     pub async fn stop(mut self) -> bool {
-        let id = self.child.id().expect("the child runs").to_string();
-        let kill = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill can be run");
-        assert!(kill.success());
+        self.signal("TERM").await;
         self.child.wait().await.expect("a child can be waited for").success()
+    }
+
+    /// Sends a signal: `TERM`, `STOP`, `CONT`.
+    pub async fn signal(&self, name: &str) {
+        let arguments = [format!("-{name}"), self.id().to_string()];
+        let kill = Command::new("kill").args(&arguments).status().await.expect("kill can be run");
+        assert!(kill.success());
     }
 
     /// The process id.

@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 
 use crate::http::Connection;
+
+/// A producer that was refused waits so long.
+const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a producer knows about the events it sent.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +19,8 @@ pub struct Sent {
     pub accepted: Vec<Message>,
     /// Sent without an answer: whether Pelton has it is not known.
     pub unknown: Vec<Message>,
+    /// Answered 503, whatever became of them later: Pelton may have them.
+    pub doubtful: Vec<Message>,
     /// Answered otherwise: status and how often.
     pub refused: std::collections::BTreeMap<u16, u64>,
 }
@@ -23,6 +29,7 @@ impl Sent {
     fn join(&mut self, other: Self) {
         self.accepted.extend(other.accepted);
         self.unknown.extend(other.unknown);
+        self.doubtful.extend(other.doubtful);
         for (status, count) in other.refused {
             *self.refused.entry(status).or_default() += count;
         }
@@ -152,7 +159,14 @@ impl Load {
                     accepted.fetch_add(1, Ordering::Relaxed);
                     sent.accepted.push(message);
                 }
-                Ok(answer) => *sent.refused.entry(answer.status.as_u16()).or_default() += 1,
+                Ok(answer) => {
+                    *sent.refused.entry(answer.status.as_u16()).or_default() += 1;
+                    if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+                        sent.doubtful.push(message);
+                    }
+                    // Whoever is refused waits a little.
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
                 Err(_) => {
                     sent.unknown.push(message);
                     return sent;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -24,6 +24,8 @@ pub struct Receipt {
     pub body: Bytes,
     /// The status it was answered with; 0 for no answer.
     pub answered: u16,
+    /// When it was there as a whole.
+    pub at: SystemTime,
 }
 
 impl Receipt {
@@ -110,7 +112,7 @@ impl Subscriber {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let path = parts.uri.path().to_owned();
-        let mut receipt = Receipt { path, headers: parts.headers, body, answered: 0 };
+        let mut receipt = Receipt { path, headers: parts.headers, body, answered: 0, at: SystemTime::now() };
         let script = self.script.lock().unwrap().clone();
         let behaviour = script(&receipt);
         receipt.answered = match &behaviour {
