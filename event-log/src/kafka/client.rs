@@ -1,6 +1,7 @@
 //! What all clients of a cluster share: their logs, and whether the cluster answers.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,6 +16,10 @@ pub(super) struct Health {
     /// A client has lost all its connections, and why. That may be so because nothing went over them for a while, so it is
     /// looked at before anybody is refused.
     suspicion: watch::Sender<Option<Box<str>>>,
+    /// What the connection that failed last says about it: more than that all of them are gone.
+    last_failure: Mutex<Option<Box<str>>>,
+    /// The trouble is that the cluster does not let us in. It then ends the connections, too; that they are gone says less.
+    is_refused: AtomicBool,
 }
 
 impl Health {
@@ -29,16 +34,32 @@ impl Health {
 
     /// It cannot be reached; tells whether it could before.
     pub(super) fn down(&self, reason: &str) -> bool {
+        if self.is_down() && self.is_refused.load(Ordering::Relaxed) {
+            return false;
+        }
         self.trouble.send_replace(Some(reason.into())).is_none()
+    }
+
+    /// It does not let us in; tells whether that is news.
+    fn refused(&self, reason: &str) -> bool {
+        let is_news = !self.is_refused.swap(true, Ordering::Relaxed);
+        self.trouble.send_replace(Some(reason.into()));
+        is_news
     }
 
     /// It answered; tells whether it did not before.
     pub(super) fn up(&self) -> bool {
+        self.is_refused.store(false, Ordering::Relaxed);
         self.trouble.send_if_modified(|trouble| trouble.take().is_some())
     }
 
     fn suspect(&self, reason: &str) {
-        self.suspicion.send_replace(Some(reason.into()));
+        let failure = self.last_failure().take().unwrap_or_else(|| reason.into());
+        self.suspicion.send_replace(Some(failure));
+    }
+
+    fn last_failure(&self) -> MutexGuard<'_, Option<Box<str>>> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends with the reason once a client has lost all its connections.
@@ -95,12 +116,17 @@ pub(super) fn report(health: &Health, error: &KafkaError, reason: &str) {
         RDKafkaErrorCode::Authentication
         | RDKafkaErrorCode::SaslAuthenticationFailed
         | RDKafkaErrorCode::SSL => {
-            if health.down(reason) {
+            if health.refused(reason) {
                 tracing::error!("Kafka refuses us: {reason}");
             }
         }
         // One node of several: the others serve on, and librdkafka connects again by itself.
-        _ => tracing::debug!(%error, "Kafka: {reason}"),
+        _ => {
+            if matches!(code, RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) {
+                *health.last_failure() = Some(reason.into());
+            }
+            tracing::debug!(%error, "Kafka: {reason}");
+        }
     }
 }
 
@@ -118,5 +144,34 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             tracing::debug!(facility, "librdkafka: {message}");
         }
         RDKafkaLogLevel::Debug => tracing::trace!(facility, "librdkafka: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn that_no_connection_is_left_is_told_with_the_reason() {
+        let health = Health::default();
+        let failed = KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
+        report(&health, &failed, "kafka-1:9092: connection refused");
+        assert!(!health.is_down());
+        let all = KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+        report(&health, &all, "1/1 brokers are down");
+        assert_eq!(&*health.suspected().await, "kafka-1:9092: connection refused");
+    }
+
+    #[test]
+    fn a_refusal_says_more_than_connections_that_are_gone() {
+        let health = Health::default();
+        assert!(health.down("1/1 brokers are down"));
+        let error = KafkaError::Global(RDKafkaErrorCode::Authentication);
+        report(&health, &error, "wrong password");
+        assert!(!health.down("1/1 brokers are down"));
+        assert_eq!(health.trouble().as_deref(), Some("wrong password"));
+        assert!(health.up() && !health.is_down());
+        assert!(health.down("1/1 brokers are down"));
+        assert_eq!(health.trouble().as_deref(), Some("1/1 brokers are down"));
     }
 }
