@@ -77,11 +77,18 @@ pub struct Load {
     pub accepted_max: u64,
 }
 
+/// How far a load is, and whether it shall stop.
+#[derive(Debug, Default)]
+struct State {
+    stop: AtomicBool,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
 /// A load on its way.
 #[derive(Debug)]
 pub struct Running {
-    stop: Arc<AtomicBool>,
-    accepted: Arc<AtomicU64>,
+    state: Arc<State>,
     task: tokio::task::JoinHandle<Sent>,
 }
 
@@ -89,12 +96,18 @@ impl Running {
     /// Events accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
+        self.state.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Answers so far that were no 202.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.state.refused.load(Ordering::Relaxed)
     }
 
     /// Stops sending and answers what was sent.
     pub async fn stop(self) -> Sent {
-        self.stop.store(true, Ordering::Relaxed);
+        self.state.stop.store(true, Ordering::Relaxed);
         self.task.await.expect("a load does not panic")
     }
 }
@@ -102,25 +115,25 @@ impl Running {
 impl Load {
     /// Sends until enough is accepted or the server is gone.
     pub async fn run(&self, address: SocketAddr) -> Sent {
-        self.send(address, Arc::default(), Arc::default()).await
+        self.send(address, Arc::default()).await
     }
 
     /// Begins to send; goes on until stopped, enough is accepted, or the server is gone.
     #[must_use]
     pub fn start(self, address: SocketAddr) -> Running {
-        let (stop, accepted) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let state = Arc::<State>::default();
         let task = tokio::spawn({
-            let (stop, accepted) = (stop.clone(), accepted.clone());
-            async move { self.send(address, stop, accepted).await }
+            let state = state.clone();
+            async move { self.send(address, state).await }
         });
-        Running { stop, accepted, task }
+        Running { state, task }
     }
 
-    async fn send(&self, address: SocketAddr, stop: Arc<AtomicBool>, accepted: Arc<AtomicU64>) -> Sent {
+    async fn send(&self, address: SocketAddr, state: Arc<State>) -> Sent {
         let connections: Vec<_> = (0..self.connections)
             .map(|index| {
-                let (load, stop, accepted) = (self.clone(), stop.clone(), accepted.clone());
-                tokio::spawn(async move { load.connection(index, address, &stop, &accepted).await })
+                let (load, state) = (self.clone(), state.clone());
+                tokio::spawn(async move { load.connection(index, address, &state).await })
             })
             .collect();
         let mut sent = Sent::default();
@@ -130,18 +143,14 @@ impl Load {
         sent
     }
 
-    async fn connection(
-        &self,
-        index: usize,
-        address: SocketAddr,
-        stop: &AtomicBool,
-        accepted: &AtomicU64,
-    ) -> Sent {
+    async fn connection(&self, index: usize, address: SocketAddr, state: &State) -> Sent {
         let mut sent = Sent::default();
         let Ok(mut connection) = Connection::open(address).await else { return sent };
         let path = format!("/{}", self.broker);
         let mut numbers = vec![0_u64; self.keys];
-        while !stop.load(Ordering::Relaxed) && accepted.load(Ordering::Relaxed) < self.accepted_max {
+        while !state.stop.load(Ordering::Relaxed)
+            && state.accepted.load(Ordering::Relaxed) < self.accepted_max
+        {
             let lane = fastrand::usize(..self.keys);
             let message = Message { key: format!("{}-{index}-{lane}", self.name), number: numbers[lane] };
             let id = message.id();
@@ -156,10 +165,11 @@ impl Load {
             match connection.request(Method::POST, &path, &headers, r#"{"some":"data"}"#).await {
                 Ok(answer) if answer.status == StatusCode::ACCEPTED => {
                     numbers[lane] += 1;
-                    accepted.fetch_add(1, Ordering::Relaxed);
+                    state.accepted.fetch_add(1, Ordering::Relaxed);
                     sent.accepted.push(message);
                 }
                 Ok(answer) => {
+                    state.refused.fetch_add(1, Ordering::Relaxed);
                     *sent.refused.entry(answer.status.as_u16()).or_default() += 1;
                     if answer.status == StatusCode::SERVICE_UNAVAILABLE {
                         sent.doubtful.push(message);
