@@ -329,6 +329,11 @@ impl Ownership {
 /// A change of ownership.
 #[derive(Debug)]
 pub enum OwnershipChange {
+    /// This process will own the partition once its progress is read; [`Gained`](Self::Gained) or [`Lost`](Self::Lost) follows.
+    Coming {
+        /// The partition.
+        partition: Partition,
+    },
     /// This process owns the partition now.
     Gained {
         /// The partition.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use pelton_event::Timestamp;
-use pelton_event::kafka::OwnedKafkaRecord;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -21,7 +20,7 @@ use super::mirror;
 use super::native::Commits;
 use super::owner::{Owner, progress_of_others};
 use super::producer::{Failed, Outgoing};
-use super::progress::Of;
+use super::progress::{Of, ProgressRecord};
 use super::readers::ReadError;
 use super::topics::{self, progress_topic};
 use crate::limits::{KAFKA_COMMITS_KEPT, KAFKA_TIDY_INTERVAL};
@@ -187,16 +186,7 @@ impl Shared {
         if let Err(error) = cluster.reachable() {
             return answer(appended, Err(not_stored(&error)));
         }
-        let proof = Outgoing {
-            topic: progress_topic(&events),
-            partition: 0,
-            record: OwnedKafkaRecord {
-                key: Some("proof".into()),
-                value: None,
-                headers: Vec::new(),
-                timestamp: Timestamp::EPOCH,
-            },
-        };
+        let proof = ProgressRecord::proof().outgoing(&progress_topic(&events), 0);
         cluster.producer.send(
             vec![proof],
             Box::new(move |result| {
@@ -351,7 +341,7 @@ impl Shared {
         let joined = self.open().and_then(|()| self.route(topic)).and_then(|cluster| {
             let owner = Arc::new(Owner::new(topic.clone(), cluster, self.runtime.clone(), changes));
             lock(&self.owners).insert(topic.clone(), owner.clone());
-            self.runtime.spawn(mirror::run(owner.clone()));
+            self.runtime.spawn(mirror::run(Arc::downgrade(&owner)));
             let member = Member::start(owner, self.closing.clone())?;
             let mut members = lock(&self.members);
             members.retain(|member| !member.is_finished());
@@ -397,6 +387,7 @@ impl Shared {
             // They say farewell to their groups, so that others need not wait for the end of their sessions.
             members.into_iter().for_each(|member| drop(member.join()));
             for cluster in &clusters {
+                cluster.readers.close();
                 if !cluster.health.is_down() {
                     cluster
                         .producer

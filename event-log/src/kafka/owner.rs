@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pelton_event::Timestamp;
-use pelton_event::kafka::OwnedKafkaRecord;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -65,6 +63,8 @@ impl Owner {
     /// Kafka gives us the partition: its progress is taken over, then its dispatcher is told.
     pub(super) fn gain(self: &Arc<Self>, partition: Partition) {
         let mut held = self.held();
+        // Under the lock, so that nothing overtakes it.
+        let _ = self.changes.send(OwnershipChange::Coming { partition });
         let owner = self.clone();
         let task = self.runtime.spawn(async move { owner.take_over(partition).await });
         held.insert(partition, Held::Gaining(task.abort_handle()));
@@ -120,18 +120,7 @@ impl Owner {
     }
 
     fn outgoing(&self, partition: Partition, records: Vec<ProgressRecord>) -> Vec<Outgoing> {
-        let outgoing = |record: ProgressRecord| Outgoing {
-            topic: self.progress.clone(),
-            partition,
-            record: OwnedKafkaRecord {
-                key: Some(record.key.into()),
-                value: record.value,
-                headers: Vec::new(),
-                // The time at which it is sent.
-                timestamp: Timestamp::EPOCH,
-            },
-        };
-        records.into_iter().map(outgoing).collect()
+        records.into_iter().map(|record| record.outgoing(&self.progress, partition)).collect()
     }
 
     /// The saved progress, if this process owns the partition.
@@ -198,6 +187,7 @@ impl Owner {
             Held::Gaining(task) => {
                 task.abort();
                 held.remove(&partition);
+                let _ = self.changes.send(OwnershipChange::Lost { partition });
                 None
             }
             Held::Owned(_) | Held::Damaged(_) => {
@@ -220,12 +210,11 @@ impl Owner {
         let mut held = self.held();
         match held.remove(&partition) {
             Some(Held::Gaining(task)) => task.abort(),
-            Some(Held::Owned(_) | Held::Damaged(_)) => {
-                // Under the lock, so that a gain does not overtake it.
-                let _ = self.changes.send(OwnershipChange::Lost { partition });
-            }
-            None => {}
+            Some(Held::Owned(_) | Held::Damaged(_)) => {}
+            None => return,
         }
+        // Under the lock, so that a gain does not overtake it.
+        let _ = self.changes.send(OwnershipChange::Lost { partition });
     }
 
     /// All partitions that Kafka has given to this process.

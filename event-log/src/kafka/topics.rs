@@ -10,6 +10,7 @@ use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::cluster::{Cluster, unavailable};
+use super::progress::Book;
 use crate::limits::KAFKA_REQUEST_TIMEOUT;
 use crate::topic::PROGRESS_SUFFIX;
 use crate::{KafkaTopic, LogError, TopicInfo, TopicName, TopicSpec};
@@ -36,17 +37,18 @@ pub(super) async fn ensure(cluster: &Arc<Cluster>, spec: &TopicSpec) -> Result<T
     if is_events {
         config.extend(spec.kafka.config.clone());
     }
-    let partitions = match (partitions(cluster, &spec.name).await?, is_events) {
+    let found = partitions(cluster, &spec.name).await?;
+    let partitions = match (found, is_events) {
         (Some(found), true) => found,
         (None, true) if spec.kafka.external => {
             let why = "it is an external topic, which Pelton does not make, and it does not exist";
             return Err(LogError::Topic(spec.name.clone(), why.into()));
         }
         (Some(found), false) => grow(cluster, &spec.name, found, spec.partitions).await?,
-        (None, _) => create(cluster, &spec.name, spec.partitions, &spec.kafka, &config).await?,
+        (None, _) => create(cluster, &spec.name, spec.partitions, &spec.kafka, &config).await?.partitions,
     };
     if is_events {
-        ensure_progress(cluster, &spec.name, partitions, &spec.kafka).await?;
+        ensure_progress(cluster, &spec.name, partitions, found.is_some(), &spec.kafka).await?;
     }
     Ok(TopicInfo { name: spec.name.clone(), partitions, bytes: 0 })
 }
@@ -55,16 +57,31 @@ async fn ensure_progress(
     cluster: &Arc<Cluster>,
     events: &TopicName,
     wanted: u32,
+    was_there: bool,
     like: &KafkaTopic,
 ) -> Result<(), LogError> {
     let name = progress_topic(events);
-    match partitions(cluster, &name).await? {
-        Some(found) => grow(cluster, &name, found, wanted).await?,
-        None => {
-            let config = PROGRESS.map(|(key, value)| (key.to_owned(), value.to_owned()));
-            create(cluster, &name, wanted, like, &config.into()).await?
+    if let Some(found) = partitions(cluster, &name).await? {
+        return grow(cluster, &name, found, wanted).await.map(drop);
+    }
+    let config = PROGRESS.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let made = create(cluster, &name, wanted, like, &config.into()).await?;
+    if was_there && made.by_us {
+        adopt(cluster, events, wanted).await?;
+    }
+    Ok(())
+}
+
+/// Notes where a topic of others ends: triggers do not start with what is before.
+async fn adopt(cluster: &Arc<Cluster>, events: &TopicName, partitions: u32) -> Result<(), LogError> {
+    let name = progress_topic(events);
+    for partition in 0..partitions {
+        let asked = events.clone();
+        let bounds = cluster.ask(move |cluster| cluster.bounds(&asked, partition)).await?;
+        for record in Book::adopted(bounds.end) {
+            cluster.store(vec![record.outgoing(&name, partition)]).await?;
         }
-    };
+    }
     Ok(())
 }
 
@@ -88,13 +105,20 @@ async fn partitions(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<u
     cluster.ask(move |cluster| cluster.partitions(&name)).await
 }
 
+/// A topic that is there now.
+struct Made {
+    partitions: u32,
+    /// Another process may have been quicker.
+    by_us: bool,
+}
+
 async fn create(
     cluster: &Arc<Cluster>,
     name: &TopicName,
     partitions: u32,
     like: &KafkaTopic,
     config: &BTreeMap<String, String>,
-) -> Result<u32, LogError> {
+) -> Result<Made, LogError> {
     cluster.reachable()?;
     let replicas = like.replication_factor.or(cluster.settings.replication_factor);
     // -1 leaves it to the cluster.
@@ -110,12 +134,12 @@ async fn create(
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
             // Another process was quicker.
             let found = self::partitions(cluster, name).await?;
-            Ok(found.unwrap_or(partitions))
+            Ok(Made { partitions: found.unwrap_or(partitions), by_us: false })
         }
         Some(Err((_, error))) => Err(refused(name, "it could not be made", error)),
         _ => {
             tracing::info!(topic = %name, partitions, "a topic is made");
-            Ok(partitions)
+            Ok(Made { partitions, by_us: true })
         }
     }
 }

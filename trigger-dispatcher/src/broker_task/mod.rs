@@ -7,7 +7,7 @@ mod io;
 mod message;
 mod owned;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +68,8 @@ pub(crate) struct BrokerTask {
     io: Arc<Io>,
     ownership: Ownership,
     owned: HashMap<Partition, Owned>,
+    /// Partitions that will be gained.
+    coming: HashSet<Partition>,
     /// How many partitions were gained so far: the number of the next one.
     generation: u64,
     received: mpsc::Receiver<Message>,
@@ -146,6 +148,7 @@ impl BrokerTask {
             io: Arc::new(io),
             ownership,
             owned: HashMap::new(),
+            coming: HashSet::new(),
             generation: 0,
             received,
             tables,

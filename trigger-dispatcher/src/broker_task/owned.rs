@@ -70,9 +70,14 @@ impl BrokerTask {
 
     fn ownership_changed(&mut self, change: OwnershipChange) {
         match change {
+            OwnershipChange::Coming { partition } => {
+                self.coming.insert(partition);
+                self.publish_settled_in();
+            }
             OwnershipChange::Gained { partition, epoch, lease } => self.gained(partition, epoch, lease),
             OwnershipChange::Revoked { partition, release } => self.stop_partition(partition, Some(release)),
             OwnershipChange::Lost { partition } => {
+                self.coming.remove(&partition);
                 self.turn(|core, turn| core.lost(partition, turn));
                 self.forget(partition);
             }
@@ -80,6 +85,7 @@ impl BrokerTask {
     }
 
     fn gained(&mut self, partition: Partition, epoch: Epoch, lease: Lease) {
+        self.coming.remove(&partition);
         if self.is_stopping {
             return;
         }
@@ -185,6 +191,7 @@ impl BrokerTask {
 
     fn publish_settled_in(&self) {
         let is_opening = self.owned.values().any(|owned| owned.stage == Stage::Opening);
-        self.io.status.set_settled_in(!is_opening && !self.owned.is_empty());
+        let is_settled_in = self.coming.is_empty() && !is_opening && !self.owned.is_empty();
+        self.io.status.set_settled_in(is_settled_in);
     }
 }

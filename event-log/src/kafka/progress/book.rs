@@ -35,6 +35,13 @@ impl Book {
         Self { epoch, events: Kept::of(&loaded.events), retry: Kept::of(&loaded.retry) }
     }
 
+    /// The first records of a partition of a topic that others made: what is in it is from before our time. They are
+    /// written one after the other.
+    pub(in crate::kafka) fn adopted(end: Offset) -> [ProgressRecord; 2] {
+        let before_all = Epoch(0);
+        [ProgressRecord::head(before_all, Of::Events, end), ProgressRecord::complete(before_all)]
+    }
+
     pub(in crate::kafka) const fn epoch(&self) -> Epoch {
         self.epoch
     }

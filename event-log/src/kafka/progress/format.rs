@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 
+use pelton_event::Timestamp;
+use pelton_event::kafka::OwnedKafkaRecord;
+
 use super::Of;
-use crate::{Epoch, LaneProgress, Offset};
+use crate::kafka::producer::Outgoing;
+use crate::{Epoch, LaneProgress, Offset, Partition, TopicName};
 
 /// The key of a claim.
 const CLAIM: &str = "claim";
@@ -77,6 +81,20 @@ impl ProgressRecord {
 
     pub(super) fn removal(key: String) -> Self {
         Self { key, value: None }
+    }
+
+    /// The record on its way to a partition of the progress topic.
+    pub(in crate::kafka) fn outgoing(self, topic: &TopicName, partition: Partition) -> Outgoing {
+        // The time at which it is sent.
+        let timestamp = Timestamp::EPOCH;
+        let (key, headers) = (Some(self.key.into()), Vec::new());
+        let record = OwnedKafkaRecord { key, value: self.value, headers, timestamp };
+        Outgoing { topic: topic.clone(), partition, record }
+    }
+
+    /// A record that says nothing: that it is stored proves that appends work.
+    pub(in crate::kafka) fn proof() -> Self {
+        Self::removal("proof".to_owned())
     }
 
     /// A claim by `who`.

@@ -20,6 +20,10 @@
 //! | `EPOCH/head/events`, `EPOCH/head/retry` | the head, decimal |
 //! | `EPOCH/complete` | `yes` |
 //!
+//! Epoch 0 is written when the progress topic is made for an events topic that is there already: its heads are where the
+//! events end at that moment, so that triggers do not start with what others had before. Partitions that are added later
+//! have no such record: what comes into them is from our time.
+//!
 //! # Order
 //!
 //! Kafka has no frame around several records. A save is therefore three steps, each begun when Kafka has acknowledged the one

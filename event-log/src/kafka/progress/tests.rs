@@ -114,6 +114,20 @@ fn what_an_earlier_owner_writes_late_never_counts() {
 }
 
 #[test]
+fn what_others_had_before_is_passed_until_somebody_takes_the_partition() {
+    let mut topic = Topic::default();
+    topic.write(Book::adopted(10));
+    let loaded = topic.load();
+    assert_eq!((loaded.events.head, loaded.events.lanes.len(), loaded.retry.head), (10, 0, 0));
+    let mut book = Book::new(Epoch(5), &loaded);
+    topic.write_all(book.snapshot());
+    topic.write_all(apply(&mut book, Of::Events, update(Some(12), &[])));
+    // Another process that adopts it late changes nothing.
+    topic.write(Book::adopted(99));
+    assert_eq!(topic.load().events.head, 12);
+}
+
+#[test]
 fn an_epoch_that_was_not_completed_does_not_count() {
     let mut topic = Topic::default();
     let mut old = Book::new(Epoch(1), &topic.load());
