@@ -49,12 +49,16 @@ impl Health {
 
     /// It answered; tells whether it did not before.
     pub(super) fn up(&self) -> bool {
+        if !self.is_down() {
+            return false;
+        }
         self.is_refused.store(false, Ordering::Relaxed);
+        *self.last_failure() = None;
         self.trouble.send_if_modified(|trouble| trouble.take().is_some())
     }
 
     fn suspect(&self, reason: &str) {
-        let failure = self.last_failure().take().unwrap_or_else(|| reason.into());
+        let failure = self.last_failure().clone().unwrap_or_else(|| reason.into());
         self.suspicion.send_replace(Some(failure));
     }
 
