@@ -71,7 +71,7 @@ mod tests {
     fn receipt(number: u64, answered: u16) -> Receipt {
         let mut headers = hyper::HeaderMap::new();
         headers.insert("ce-id", message(number).id().parse().unwrap());
-        let at = std::time::SystemTime::now();
+        let at = std::time::SystemTime::UNIX_EPOCH;
         Receipt { path: "/".to_owned(), headers, body: bytes::Bytes::new(), answered, at }
     }
 
