@@ -5,7 +5,7 @@
 //! Kafka refuses the offsets of a group that has members; such a lane is held until they are gone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::watch;
@@ -85,13 +85,18 @@ impl Mirror {
     }
 }
 
-/// Mirrors the lanes of an owner until nobody listens to it.
-pub(super) async fn run(owner: Arc<Owner>) {
+/// Mirrors the lanes of an owner until nobody listens to it or the log closes: the owner is not kept for this alone, since its
+/// stream of changes ends with it.
+pub(super) async fn run(owner: Weak<Owner>) {
     let mut written = Written::default();
     let mut tick = interval(KAFKA_MIRROR_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !owner.is_abandoned() {
+    loop {
         tick.tick().await;
+        let Some(owner) = owner.upgrade() else { return };
+        if owner.is_abandoned() {
+            return;
+        }
         if owner.cluster.reachable().is_ok() {
             round(&owner, &mut written).await;
         }

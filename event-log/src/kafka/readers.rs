@@ -16,7 +16,8 @@ use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use tokio::time::{Instant, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{Context, Health};
 use super::native::{Fetched, NativeError, PartitionReader};
@@ -28,6 +29,8 @@ pub(super) struct Readers {
     config: ClientConfig,
     health: Arc<Health>,
     state: Mutex<State>,
+    /// Set once, when the log closes.
+    closed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -98,7 +101,18 @@ pub(super) enum ReadError {
 
 impl Readers {
     pub(super) fn new(config: ClientConfig, health: Arc<Health>) -> Self {
-        Self { config, health, state: Mutex::default() }
+        Self { config, health, state: Mutex::default(), closed: watch::Sender::default() }
+    }
+
+    /// Ends all reads that wait, now and from now on.
+    pub(super) fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Ends once the log closes.
+    async fn closed(&self) {
+        // The sender is here, so that the wait ends with the value only.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     /// Entries of `topic`'s `partition` from `from` on. Waits for some if the limit says so, else answers at the end.
@@ -123,13 +137,15 @@ impl Readers {
                 lent.give_up();
                 return Err(read_error(topic, &error));
             }
-            if limit.wait {
-                cursor.reader.ready().await;
-            } else if timeout(limits::KAFKA_READ_TIMEOUT, cursor.reader.ready()).await.is_err() {
-                lent.give_up();
-                let why = self.health.trouble().unwrap_or_else(|| "it does not answer".into());
-                return Err(ReadError::Log(LogError::Unavailable(format!("Kafka: {why}").into())));
-            }
+            let why = tokio::select! {
+                () = cursor.reader.ready() => continue,
+                () = self.closed() => return Err(ReadError::Log(LogError::Closed)),
+                // Whoever waits for news waits for Kafka, too.
+                reason = self.health.goes_down(), if !limit.wait => reason,
+                () = sleep(limits::KAFKA_READ_TIMEOUT), if !limit.wait => "it does not answer".into(),
+            };
+            lent.give_up();
+            return Err(ReadError::Log(LogError::Unavailable(format!("Kafka cannot be read: {why}").into())));
         }
     }
 
