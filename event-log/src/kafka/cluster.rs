@@ -78,9 +78,10 @@ impl Cluster {
         self.health.trouble().map_or(Ok(()), |reason| Err(unreachable(&reason)))
     }
 
-    /// Partitions of a topic; `None` if it does not exist.
+    /// Partitions of a topic; `None` if it does not exist. The producer asks, so that it knows them from then on: it takes no
+    /// record for a partition that it has not heard of.
     pub(super) fn partitions(&self, topic: &TopicName) -> Result<Option<u32>, LogError> {
-        let found = self.questions.fetch_metadata(Some(topic.as_str()), KAFKA_REQUEST_TIMEOUT);
+        let found = self.producer.metadata(topic, KAFKA_REQUEST_TIMEOUT);
         let metadata = self.checked(found)?;
         let Some(found) = metadata.topics().first() else { return Ok(None) };
         match found.error().map(RDKafkaErrorCode::from) {

@@ -12,6 +12,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::client::{self, Health};
@@ -131,6 +132,11 @@ impl Producer {
             }
             Err(error) => tracing::error!(%error, "the Kafka producer cannot start anew"),
         }
+    }
+
+    /// Asks what a topic is.
+    pub(super) fn metadata(&self, topic: &TopicName, timeout: Duration) -> Result<Metadata, KafkaError> {
+        self.client.load().client().fetch_metadata(Some(topic.as_str()), timeout)
     }
 
     /// Waits until everything sent so far has its end.

@@ -11,7 +11,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::cluster::{Cluster, unavailable};
 use super::progress::Book;
-use crate::limits::KAFKA_REQUEST_TIMEOUT;
+use crate::limits::{KAFKA_REQUEST_TIMEOUT, KAFKA_RETRY_MIN};
 use crate::topic::PROGRESS_SUFFIX;
 use crate::{KafkaTopic, LogError, TopicInfo, TopicName, TopicSpec};
 
@@ -154,9 +154,23 @@ async fn grow(cluster: &Arc<Cluster>, name: &TopicName, found: u32, wanted: u32)
         cluster.admin.create_partitions([&more], &options()).await.map_err(|error| unavailable(&error))?;
     match grown.into_iter().next() {
         // Another process was quicker.
-        Some(Err((_, RDKafkaErrorCode::InvalidPartitions))) | Some(Ok(_)) | None => Ok(wanted),
+        Some(Err((_, RDKafkaErrorCode::InvalidPartitions))) | Some(Ok(_)) | None => {
+            heard_of(cluster, name, wanted).await?;
+            Ok(wanted)
+        }
         Some(Err((_, error))) => Err(refused(name, "partitions could not be added", error)),
     }
+}
+
+/// Waits until the partitions are known: the nodes hear of them one after the other.
+async fn heard_of(cluster: &Arc<Cluster>, name: &TopicName, wanted: u32) -> Result<(), LogError> {
+    for _ in 0..KAFKA_REQUEST_TIMEOUT.as_millis() / KAFKA_RETRY_MIN.as_millis() {
+        if partitions(cluster, name).await?.is_some_and(|found| found >= wanted) {
+            break;
+        }
+        tokio::time::sleep(KAFKA_RETRY_MIN).await;
+    }
+    Ok(())
 }
 
 /// Deletes a topic; one that is not there is deleted already.
