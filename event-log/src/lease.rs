@@ -1,9 +1,13 @@
 //! How long the owner of a partition may act on it without hearing that it still is the owner.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use futures_core::future::BoxFuture;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// The right to act for a partition. The embedded engine gives it for good; on Kafka it lasts for a part of the session
 /// time-out and is renewed by every commit that Kafka acknowledges: a process that was stopped and wakes up again finds it
@@ -39,16 +43,25 @@ impl Lease {
         }
     }
 
-    /// Ends when it no longer holds.
-    pub async fn over(&self) {
-        let Some(until) = &self.0 else { return std::future::pending().await };
-        loop {
-            let end = *until.borrow();
-            if end <= Instant::now() {
-                return;
-            }
-            sleep_until(end).await;
+    /// Runs `future` while it holds: in between nothing of it goes on. It is looked at before every step, so that a process
+    /// that was stopped in the middle of one takes no further.
+    pub async fn guard<F: Future>(&self, future: F) -> F::Output {
+        if self.0.is_none() {
+            return future.await;
         }
+        let mut future = pin!(future);
+        let mut renewal: Option<BoxFuture<'_, ()>> = None;
+        poll_fn(|cx| {
+            while !self.holds() {
+                let waiting = renewal.get_or_insert_with(|| Box::pin(self.held()));
+                if waiting.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                renewal = None;
+            }
+            future.as_mut().poll(cx)
+        })
+        .await
     }
 }
 
@@ -103,5 +116,40 @@ mod tests {
         assert!(lease.holds());
         holder.end();
         assert!(!lease.holds() && Lease::unending().holds());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_on_while_it_does_not_hold() {
+        let holder = LeaseHolder::new();
+        let lease = holder.lease();
+        let (step, mut steps) = tokio::sync::mpsc::unbounded_channel();
+        let go = Arc::new(tokio::sync::Notify::new());
+        let going = go.clone();
+        let guarded = tokio::spawn(async move {
+            lease
+                .guard(async {
+                    for number in 1..=3 {
+                        going.notified().await;
+                        step.send(number).unwrap();
+                    }
+                })
+                .await;
+        });
+        let mut after_a_while = async || {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            steps.try_recv().ok()
+        };
+        go.notify_one();
+        assert_eq!(after_a_while().await, None);
+        holder.extend(Instant::now() + Duration::from_secs(1));
+        assert_eq!(after_a_while().await, Some(1));
+        holder.end();
+        go.notify_one();
+        assert_eq!(after_a_while().await, None);
+        holder.extend(Instant::now() + Duration::from_secs(1));
+        assert_eq!(after_a_while().await, Some(2));
+        go.notify_one();
+        assert_eq!(after_a_while().await, Some(3));
+        guarded.await.unwrap();
     }
 }

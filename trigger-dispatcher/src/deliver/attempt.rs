@@ -59,7 +59,7 @@ impl Attempt {
         delivery.replica = slot.as_ref().map(|slot| slot.replica.clone());
         lease.held().await;
         let sent_at = Instant::now();
-        let outcome = self.send(delivery).await;
+        let outcome = lease.guard(self.send(delivery)).await;
         drop(slot);
         Ended::Sent { outcome, took: sent_at.elapsed() }
     }
