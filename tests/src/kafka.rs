@@ -12,6 +12,7 @@ mod settings;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::OnceCell;
 
@@ -19,6 +20,7 @@ pub use knative::{Consumed, End, Form, GroupRow, Member, Record, Written};
 pub use secrets::Secrets;
 
 use crate::eventually;
+use crate::pelton::Site;
 use client::Client;
 use node::Node;
 
@@ -136,6 +138,22 @@ impl Kafka {
     #[must_use]
     pub fn bootstrap(&self) -> String {
         self.addresses(|ports| ports.plain)
+    }
+
+    /// A site whose log is here. The names of its topics and groups are its own, whatever its brokers and triggers are
+    /// called, so that sites do not meet on one Kafka.
+    #[must_use]
+    pub fn site(&self, yaml: &str) -> Site {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let site = Site::new(yaml).with("PELTON__KAFKA__SERVERS", &self.bootstrap());
+        let names = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: config-kafka-features, namespace: knative-eventing}}\ndata:\n  \
+             brokers-topic-template: 'site-{number}-{{{{ .Namespace }}}}-{{{{ .Name }}}}'\n  \
+             triggers-consumergroup-template: 'site-{number}-{{{{ .Namespace }}}}-{{{{ .Name }}}}'\n"
+        );
+        site.write("names.yaml", &names);
+        site
     }
 
     /// `HOST:PORT,…` of the listeners for users.

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use pelton_tests::account::balance;
 use pelton_tests::eventually;
-use pelton_tests::pelton::Site;
 use pelton_tests::producer::Load;
 use pelton_tests::subscriber::{Behaviour, Subscriber};
 
-use crate::{BROKER, trigger};
+use super::{BROKER, trigger};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_stay_in_order_while_deliveries_fail_and_dawdle() {
@@ -29,7 +28,8 @@ async fn keys_stay_in_order_while_deliveries_fail_and_dawdle() {
         )
         + &trigger("keyed", "delivery.pelton.dev/order: keyed", &subscriber.url("/keyed"), retry)
         + &trigger("unordered", "", &subscriber.url("/unordered"), retry);
-    let pelton = Site::new(&yaml).start().await;
+    let Some(site) = crate::site(&yaml).await else { return };
+    let pelton = site.start().await;
     let load = Load {
         broker: "default/b".to_owned(),
         event_type: "test".to_owned(),

@@ -2,11 +2,11 @@
 
 use pelton_tests::account::balance;
 use pelton_tests::eventually;
-use pelton_tests::pelton::{Pelton, Site};
+use pelton_tests::pelton::Pelton;
 use pelton_tests::producer::Load;
 use pelton_tests::subscriber::Subscriber;
 
-use crate::{BROKER, send, trigger};
+use super::{BROKER, send, trigger};
 
 async fn ready(pelton: &Pelton, name: &str) {
     eventually(&format!("trigger {name} is ready"), async || {
@@ -23,7 +23,7 @@ async fn edits_while_events_flow_lose_and_repeat_nothing() {
     let yaml = |url: &str, retry: u32| {
         BROKER.to_owned() + &trigger("t", "", url, &format!("delivery: {{retry: {retry}}}"))
     };
-    let site = Site::new(&yaml(&subscriber.url("/"), 1));
+    let Some(site) = crate::site(&yaml(&subscriber.url("/"), 1)).await else { return };
     let pelton = site.start().await;
     let load = Load {
         broker: "default/b".to_owned(),
@@ -58,7 +58,10 @@ async fn edits_while_events_flow_lose_and_repeat_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_trigger_keeps_its_events_and_goes_on_where_it_stopped() {
     let subscriber = Subscriber::start().await;
-    let site = Site::new(&(BROKER.to_owned() + &trigger("t", "", &subscriber.url("/"), "")));
+    let Some(site) = crate::site(&(BROKER.to_owned() + &trigger("t", "", &subscriber.url("/"), ""))).await
+    else {
+        return;
+    };
     let pelton = site.start().await;
     send(&pelton, "1", "test", &[]).await;
     eventually("the first is delivered", async || (subscriber.count() == 1).then_some(())).await;
@@ -83,7 +86,7 @@ async fn a_paused_trigger_keeps_its_events_and_goes_on_where_it_stopped() {
 async fn a_trigger_that_is_deleted_and_made_again_goes_on_where_it_was() {
     let subscriber = Subscriber::start().await;
     let with = BROKER.to_owned() + &trigger("t", "", &subscriber.url("/"), "");
-    let site = Site::new(&with);
+    let Some(site) = crate::site(&with).await else { return };
     let pelton = site.start().await;
     send(&pelton, "1", "test", &[]).await;
     eventually("the first is delivered", async || (subscriber.count() == 1).then_some(())).await;
@@ -102,7 +105,11 @@ async fn a_trigger_that_is_deleted_and_made_again_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn start_decides_where_a_new_trigger_begins() {
     let subscriber = Subscriber::start().await;
-    let site = Site::new(&(BROKER.to_owned() + &trigger("first", "", &subscriber.url("/first"), "")));
+    let Some(site) =
+        crate::site(&(BROKER.to_owned() + &trigger("first", "", &subscriber.url("/first"), ""))).await
+    else {
+        return;
+    };
     let pelton = site.start().await;
     for id in ["1", "2", "3"] {
         send(&pelton, id, "test", &[]).await;
@@ -129,22 +136,4 @@ async fn start_decides_where_a_new_trigger_begins() {
     })
     .await;
     assert_eq!(subscriber.receipts_at("/latest").len(), 1, "nothing from before it was there");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn replay_delivers_again_while_live_events_go_on() {
-    let subscriber = Subscriber::start().await;
-    let site = Site::new(&(BROKER.to_owned() + &trigger("t", "", &subscriber.url("/"), "")));
-    let pelton = site.start().await;
-    for number in 0..50 {
-        send(&pelton, &number.to_string(), "test", &[]).await;
-    }
-    eventually("all are delivered", async || (subscriber.count() == 50).then_some(())).await;
-    let (done, _, error) = pelton.tool(&["replay", "t", "--from", "earliest"]).await;
-    assert!(done, "{error}");
-    send(&pelton, "live", "test", &[]).await;
-    eventually("all came once more, and the live one", async || (subscriber.count() == 101).then_some(()))
-        .await;
-    let count = |id: &str| subscriber.receipts().iter().filter(|receipt| receipt.id() == id).count();
-    assert_eq!((count("0"), count("49"), count("live")), (2, 2, 1));
 }

@@ -1,12 +1,11 @@
 //! After a run each counter equals the account book.
 
 use hyper::Method;
-use pelton_tests::pelton::Site;
 use pelton_tests::producer::Load;
 use pelton_tests::subscriber::{Behaviour, Subscriber};
 use pelton_tests::{eventually, http};
 
-use crate::{BROKER, trigger};
+use super::{BROKER, trigger};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_counter_equals_the_account_book() {
@@ -30,7 +29,8 @@ async fn each_counter_equals_the_account_book() {
             "delivery: {retry: 50, backoffPolicy: linear, backoffDelay: PT0.01S}",
         )
         + &trigger("none", "", &subscriber.url("/none"), "filter: {attributes: {type: other}}");
-    let pelton = Site::new(&yaml).start().await;
+    let Some(site) = crate::site(&yaml).await else { return };
+    let pelton = site.start().await;
     let load = Load {
         broker: "default/b".to_owned(),
         event_type: "test".to_owned(),
