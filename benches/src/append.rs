@@ -56,7 +56,7 @@ async fn append(log: Arc<EmbeddedLog>, appenders: u32) -> (u64, Duration, Durati
         on_full: OnFull::Refuse,
         account: "bench/b".into(),
     };
-    let spec = TopicSpec { name: topic.clone(), partitions: PARTITIONS, retention };
+    let spec = TopicSpec::new(topic.clone(), PARTITIONS, retention);
     log.ensure_topic(&spec).await.expect("a fresh log takes topics");
     let event = event();
     let stored = Arc::new(AtomicU64::new(0));

@@ -45,14 +45,14 @@ impl HandBacker {
         self.wait_until_idle(groups, broker, &names.events).await?;
         let mut lowest = Vec::new();
         for partition in 0..broker.partitions {
-            lowest.push((partition, self.lowest(&names, partition).await.map_err(failed)?));
+            lowest.push((partition, self.lowest(&names, partition).await.map_err(|error| failed(&error))?));
         }
         let mut handed_back = Vec::new();
         for trigger in snapshot.triggers.values().filter(|trigger| trigger.broker == *name) {
             handed_back.extend(commit(groups, &names.events, trigger, &lowest).await?);
         }
         // Only now is it somebody else's. A later take-over starts from the groups again.
-        groups.forget(&names.events).await.map_err(failed)?;
+        groups.forget(&names.events).await.map_err(|error| failed(&error))?;
         Ok(handed_back)
     }
 
@@ -64,7 +64,7 @@ impl HandBacker {
     ) -> Result<(), HandBackError> {
         let began = Instant::now();
         loop {
-            let hosts = groups.dispatchers(events).await.map_err(failed)?;
+            let hosts = groups.dispatchers(events).await.map_err(|error| failed(&error))?;
             if hosts.is_empty() {
                 return Ok(());
             }
@@ -135,7 +135,7 @@ async fn commit(
     if offsets.is_empty() {
         return Ok(None);
     }
-    groups.commit(events, &trigger.group, offsets.clone()).await.map_err(failed)?;
+    groups.commit(events, &trigger.group, offsets.clone()).await.map_err(|error| failed(&error))?;
     Ok(Some(HandedBack { trigger: trigger.name.clone(), group: trigger.group.clone(), offsets }))
 }
 
@@ -148,6 +148,6 @@ impl HandBack for HandBacker {
     }
 }
 
-fn failed(error: LogError) -> HandBackError {
+fn failed(error: &LogError) -> HandBackError {
     HandBackError::Log(error.to_string())
 }

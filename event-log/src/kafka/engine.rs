@@ -200,7 +200,7 @@ impl Shared {
         let shared = self.clone();
         self.runtime.spawn(async move {
             let found = match shared.cluster(&shared.config.connection) {
-                Ok(cluster) => cluster.ask(|cluster| cluster.topics()).await.map(drop),
+                Ok(cluster) => cluster.ask(Cluster::topics).await.map(drop),
                 Err(error) => Err(error),
             };
             answer(appended, found.map(|()| Stored::default()).map_err(|error| not_stored(&error)));
@@ -330,7 +330,7 @@ impl Shared {
         let clusters: Vec<_> = lock(&self.clusters).values().cloned().collect();
         let mut all = Vec::new();
         for cluster in clusters {
-            let found = cluster.ask(|cluster| cluster.topics()).await?;
+            let found = cluster.ask(Cluster::topics).await?;
             all.extend(found.into_iter().map(|(name, partitions)| TopicInfo { name, partitions, bytes: 0 }));
         }
         Ok(all)
@@ -342,7 +342,7 @@ impl Shared {
             let owner = Arc::new(Owner::new(topic.clone(), cluster, self.runtime.clone(), changes));
             lock(&self.owners).insert(topic.clone(), owner.clone());
             self.runtime.spawn(mirror::run(Arc::downgrade(&owner)));
-            let member = Member::start(owner, self.closing.clone())?;
+            let member = Member::start(&owner, self.closing.clone())?;
             let mut members = lock(&self.members);
             members.retain(|member| !member.is_finished());
             members.push(member);

@@ -68,7 +68,7 @@ struct Events {
 
 impl Member {
     /// Joins the group; the thread runs until nobody listens to the owner or the engine closes.
-    pub(super) fn start(owner: Arc<Owner>, closing: Arc<AtomicBool>) -> Result<JoinHandle<()>, LogError> {
+    pub(super) fn start(owner: &Arc<Owner>, closing: Arc<AtomicBool>) -> Result<JoinHandle<()>, LogError> {
         let failed = |error: &dyn std::fmt::Display| {
             LogError::Unavailable(
                 format!("the group of topic {} cannot be joined: {error}", owner.events).into(),

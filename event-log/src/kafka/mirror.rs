@@ -157,7 +157,7 @@ async fn round(owner: &Arc<Owner>, written: &mut Written) {
                 written.foreign.insert(group, now);
             }
             Outcome::Failed(error) => {
-                tracing::debug!(%lane, %group, %error, "a consumer group is not mirrored")
+                tracing::debug!(%lane, %group, %error, "a consumer group is not mirrored");
             }
         }
     }
@@ -216,7 +216,7 @@ pub(super) fn set_commits(
             );
             // What Kafka refuses for another reason is told as it is.
             if refused {
-                idle(cluster, group)?
+                idle(cluster, group)?;
             }
             Err(failed(group, &error))
         }

@@ -154,7 +154,7 @@ async fn grow(cluster: &Arc<Cluster>, name: &TopicName, found: u32, wanted: u32)
         cluster.admin.create_partitions([&more], &options()).await.map_err(|error| unavailable(&error))?;
     match grown.into_iter().next() {
         // Another process was quicker.
-        Some(Err((_, RDKafkaErrorCode::InvalidPartitions))) | Some(Ok(_)) | None => {
+        Some(Err((_, RDKafkaErrorCode::InvalidPartitions)) | Ok(_)) | None => {
             heard_of(cluster, name, wanted).await?;
             Ok(wanted)
         }

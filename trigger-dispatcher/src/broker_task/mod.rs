@@ -108,7 +108,7 @@ async fn changed(held: &mut Option<watch::Receiver<HeldLanes>>) {
         None => false,
     };
     if !changed {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

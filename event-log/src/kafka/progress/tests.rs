@@ -151,7 +151,10 @@ fn damage_is_told_and_foreign_keys_are_passed() {
     assert!(loader.record(Some(b"1/head/events"), Some(b"x")).is_err());
 }
 
-fn lanes() -> impl Strategy<Value = Vec<(String, Option<(Option<u64>, Vec<u8>)>)>> {
+/// A row as it is saved, or taken away.
+type SomeRow = Option<(Option<u64>, Vec<u8>)>;
+
+fn lanes() -> impl Strategy<Value = Vec<(String, SomeRow)>> {
     let row = proptest::option::of((
         proptest::option::of(0_u64..1000),
         proptest::collection::vec(any::<u8>(), 0..9),
