@@ -126,7 +126,7 @@ fn spec(topic: &TopicName, partitions: u32) -> TopicSpec {
 }
 
 fn now() -> u64 {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let since_epoch = pelton_tests::subscriber::now().duration_since(std::time::UNIX_EPOCH);
     u64::try_from(since_epoch.expect("it is after 1970").as_millis()).expect("and not that much")
 }
 

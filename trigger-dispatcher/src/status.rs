@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use pelton_event::Timestamp;
+use pelton_event_log::HeldLanes;
 use pelton_resources::contracts::{BacklogSource, ResourceStatus, StatusSource, TriggerBacklog};
 use pelton_resources::{Kind, NamespacedName, Readiness, Snapshot, Trigger};
 use tokio::sync::watch;
@@ -25,6 +26,9 @@ pub(crate) struct BrokerStatus {
     partitions: Mutex<Vec<PartitionStatus>>,
     unserved: Mutex<BTreeMap<u32, Box<str>>>,
     problem: Mutex<Option<Box<str>>>,
+    held: Mutex<HeldLanes>,
+    /// Triggers that cannot start yet.
+    waiting: Mutex<BTreeMap<NamespacedName, Box<str>>>,
     /// Whether every partition that this process was given so far, and one at least, knows the triggers.
     settled_in: AtomicBool,
 }
@@ -91,11 +95,26 @@ impl BrokerStatus {
         self.settled_in.store(settled_in, Relaxed);
     }
 
-    /// Says that deliveries of a trigger are held back, and why; `None`: no longer.
-    pub(crate) fn hold(&self, trigger: &NamespacedName, reason: Option<Box<str>>) {
-        if let Some(counters) = self.counters(trigger) {
-            counters.hold(reason);
+    /// Says which triggers are held back because their consumer groups are in use by others, and why.
+    pub(crate) fn set_held(&self, held: HeldLanes) {
+        *lock(&self.held) = held;
+    }
+
+    /// Says that a trigger cannot start yet because its consumer group is in use; `None`: no longer.
+    pub(crate) fn set_waiting(&self, trigger: &NamespacedName, reason: Option<Box<str>>) {
+        let mut waiting = lock(&self.waiting);
+        match reason {
+            Some(reason) => drop(waiting.insert(trigger.clone(), reason)),
+            None => drop(waiting.remove(trigger)),
         }
+    }
+
+    /// Who else uses the consumer group of a trigger.
+    fn group_in_use(&self, trigger: &NamespacedName) -> Option<String> {
+        if let Some(reason) = lock(&self.waiting).get(trigger) {
+            return Some(String::from(&**reason));
+        }
+        lock(&self.held).get(trigger.as_str()).map(|reason| String::from(&**reason))
     }
 
     fn counters(&self, trigger: &NamespacedName) -> Option<Arc<TriggerCounters>> {
@@ -255,8 +274,8 @@ fn trigger_readiness(
             format!("deliveries are held back by command; `pelton resume trigger {}`", trigger.name);
         return Readiness::not_ready("Paused", message);
     }
-    if let Some(reason) = counters.and_then(TriggerCounters::held) {
-        return Readiness::not_ready("GroupInUse", String::from(reason));
+    if let Some(reason) = broker.and_then(|broker| broker.group_in_use(&trigger.name)) {
+        return Readiness::not_ready("GroupInUse", reason);
     }
     if let Some(trouble) = broker.and_then(BrokerStatus::trouble) {
         return Readiness::not_ready("DispatchImpaired", trouble);

@@ -197,11 +197,11 @@ impl Line {
             let asked = self.io.patiently(|| groups.committed(topic, self.partition, group)).await;
             match asked {
                 Err(error @ LogError::GroupInUse { .. }) => {
-                    self.io.status.hold(trigger, Some(error.to_string().into()));
+                    self.io.status.set_waiting(trigger, Some(error.to_string().into()));
                     tokio::time::sleep(limits::LOG_RETRY_MAX).await;
                 }
                 other => {
-                    self.io.status.hold(trigger, None);
+                    self.io.status.set_waiting(trigger, None);
                     return other;
                 }
             }

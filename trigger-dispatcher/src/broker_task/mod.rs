@@ -182,7 +182,7 @@ impl BrokerTask {
                 }
                 // All that came in is applied before anything new starts.
                 Wake::Messages => messages.drain(..).for_each(|message| self.apply(message)),
-                Wake::Table => self.ask_bounds(Duration::ZERO),
+                Wake::Table => self.table_changed(),
                 Wake::Bounds(Ok(bounds)) => self.triggers_changed(&bounds),
                 Wake::Bounds(Err(error)) => self.bounds_unknown(&error),
                 Wake::Held => self.hold(),
@@ -226,6 +226,18 @@ impl BrokerTask {
             }
             self.publish_partitions();
         }
+    }
+
+    /// What needs no look into the log (a pause, another subscriber) is in force at once.
+    fn table_changed(&mut self) {
+        let table = self.tables.borrow().clone();
+        if self.core.needs_bounds(&table) {
+            return self.ask_bounds(Duration::ZERO);
+        }
+        let table = self.tables.borrow_and_update().clone();
+        self.turn(|core, turn| core.triggers_changed(table, &BTreeMap::new(), turn));
+        self.publish_triggers();
+        self.mirror();
     }
 
     /// The newest triggers come into force once it is known what the log holds at this moment.
@@ -275,6 +287,7 @@ impl BrokerTask {
     fn hold(&mut self) {
         let Some(held) = self.held.as_mut().map(|held| held.borrow_and_update().clone()) else { return };
         self.turn(|core, turn| core.hold(&held, turn));
+        self.io.status.set_held(held);
     }
 
     fn bounds_unknown(&mut self, error: &LogError) {

@@ -179,11 +179,18 @@ impl BrokerCore {
         self.finish(None, turn);
     }
 
+    /// Whether a trigger of `table` is new or starts elsewhere, so that it has to be known what the log holds.
+    pub(crate) fn needs_bounds(&self, table: &TriggerTable) -> bool {
+        table.triggers().iter().any(|trigger| !self.shared.is_known(trigger))
+    }
+
     /// Holds the triggers that `held` names back, and lets all others go.
     pub(crate) fn hold(&mut self, held: &HeldLanes, turn: &mut Turn<'_>) {
-        let reason = |name: &NamespacedName| held.get(name.as_str()).map(|reason| Box::from(&**reason));
         let known = self.shared.known_triggers();
-        let changed = known.filter(|(_, state)| state.counters.hold(reason(&state.name)));
+        let changed = known.filter(|(_, state)| {
+            let is_held = held.contains_key(state.name.as_str());
+            state.counters.held.swap(is_held, Relaxed) != is_held
+        });
         let changed: Vec<_> = changed.map(|(id, _)| id).collect();
         for partition in self.partitions.values_mut() {
             for key in partition.lane_keys().into_iter().filter(|key| changed.contains(&key.trigger)) {

@@ -47,9 +47,8 @@ pub(crate) struct TriggerCounters {
     pub oldest: AtomicU64,
     /// Whether deliveries are held back by command.
     pub paused: AtomicBool,
-    /// Why deliveries are held back although nobody asked for it: its consumer group is in use by others.
-    held: Mutex<Option<Box<str>>>,
-    is_held: AtomicBool,
+    /// Whether deliveries are held back because somebody else uses the trigger's consumer group.
+    pub held: AtomicBool,
     /// The last failure.
     pub last_error: Mutex<Option<(Timestamp, Box<str>)>>,
 }
@@ -63,23 +62,6 @@ impl TriggerCounters {
     /// The last failure and when it happened.
     pub(crate) fn last_error(&self) -> Option<(Timestamp, Box<str>)> {
         self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-
-    /// Whether deliveries are held back because somebody else uses the trigger's consumer group.
-    pub(crate) fn is_held(&self) -> bool {
-        self.is_held.load(Ordering::Relaxed)
-    }
-
-    /// Why deliveries are held back.
-    pub(crate) fn held(&self) -> Option<Box<str>> {
-        self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-
-    /// Holds deliveries back, or no longer; tells whether that is new.
-    pub(crate) fn hold(&self, reason: Option<Box<str>>) -> bool {
-        let is_held = reason.is_some();
-        *self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reason;
-        self.is_held.swap(is_held, Ordering::Relaxed) != is_held
     }
 
     pub(super) fn set_last_error(&self, now: Timestamp, text: Box<str>) {

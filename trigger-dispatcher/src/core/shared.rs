@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::HashMap;
 use pelton_event::Timestamp;
@@ -65,7 +66,7 @@ impl TriggerState {
     /// Whether it may be sent events.
     pub(super) fn is_active(&self) -> bool {
         self.exists
-            && !self.counters.is_held()
+            && !self.counters.held.load(Relaxed)
             && self.trigger.as_ref().is_some_and(|trigger| {
                 !trigger.paused && trigger.readiness.is_ready() && trigger.subscriber.is_some()
             })
@@ -103,6 +104,15 @@ impl Shared {
     pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
+    }
+
+    /// Whether the trigger exists already, with the same start.
+    pub(super) fn is_known(&self, trigger: &Trigger) -> bool {
+        let state = self.names.get(&trigger.name).map(|id| self.trigger(*id));
+        state.is_some_and(|state| {
+            let same_start = |known: &Arc<Trigger>| known.start_text == trigger.start_text;
+            state.exists && state.trigger.as_ref().is_some_and(same_start)
+        })
     }
 
     /// The id of the trigger `name`.
