@@ -139,7 +139,10 @@ impl Owner {
     ) -> Result<(Vec<Outgoing>, Vec<Outgoing>), AppendError> {
         let (mut rows, mut heads) = (Vec::new(), Vec::new());
         let mut held = self.held();
-        let is_current = |update: &ProgressUpdate| matches!(held.get(&update.partition), Some(Held::Owned(book)) if book.epoch() == update.epoch);
+        let is_current = |update: &ProgressUpdate| match held.get(&update.partition) {
+            Some(Held::Owned(book)) => book.epoch() == update.epoch,
+            _ => false,
+        };
         if let Some(late) = updates.iter().find(|update| !is_current(update)) {
             return Err(AppendError::Fenced(late.topic.clone(), late.partition));
         }

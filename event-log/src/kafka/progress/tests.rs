@@ -165,7 +165,10 @@ fn lanes() -> impl Strategy<Value = Vec<(String, SomeRow)>> {
 proptest! {
     /// Whatever of a save reaches Kafka, the head never passes a row that is not there.
     #[test]
-    fn any_part_of_a_save_is_sound(saves in proptest::collection::vec((any::<bool>(), proptest::option::of(0_u64..1000), lanes()), 1..20), cut in any::<prop::sample::Index>()) {
+    fn any_part_of_a_save_is_sound(
+        saves in proptest::collection::vec((any::<bool>(), proptest::option::of(0_u64..1000), lanes()), 1..20),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let mut topic = Topic::default();
         let mut book = Book::new(Epoch(3), &Loaded::default());
         topic.write_all(book.snapshot());
