@@ -101,12 +101,15 @@ impl Owner {
         let beside = [topics.retry, topics.dead_letter, self.progress.clone()];
         grow_beside(&self.cluster, &beside, partition + 1).await?;
         let claim = self.write(partition, vec![ProgressRecord::claim(&claimant())]).await?;
-        let claim = claim.first().map_or(0, |(_, offset)| *offset);
+        let [(_, claim)] = claim[..] else {
+            return Err(LogError::Unavailable("Kafka did not say where the claim is".into()).into());
+        };
         let loaded = load(&self.cluster, &self.progress, partition, Some(claim)).await?;
-        let book = Book::new(Epoch(claim), &loaded);
+        let book = Book::new(Book::epoch_of_claim(claim), &loaded);
         let Changed { rows, heads } = book.snapshot();
         self.write(partition, rows).await?;
         self.write(partition, heads).await?;
+        self.write(partition, vec![book.completion()]).await?;
         self.write(partition, loaded.removals).await?;
         Ok(book)
     }

@@ -35,6 +35,11 @@ impl Book {
         Self { epoch, events: Kept::of(&loaded.events), retry: Kept::of(&loaded.retry) }
     }
 
+    /// The epoch of the owner whose claim has this offset: never 0, which is written for no owner and may come late.
+    pub(in crate::kafka) const fn epoch_of_claim(offset: Offset) -> Epoch {
+        Epoch(offset + 1)
+    }
+
     /// The first records of a partition of a topic that others made: what is in it is from before our time. They are
     /// written one after the other.
     pub(in crate::kafka) fn adopted(end: Offset) -> [ProgressRecord; 2] {
@@ -62,8 +67,12 @@ impl Book {
             all.rows.extend(rows.map(|(bucket, rows)| ProgressRecord::rows(self.epoch, of, bucket, rows)));
             all.heads.push(ProgressRecord::head(self.epoch, of, kept.head));
         }
-        all.heads.push(ProgressRecord::complete(self.epoch));
         all
+    }
+
+    /// What makes the epoch count; written once all of the snapshot is acknowledged.
+    pub(in crate::kafka) fn completion(&self) -> ProgressRecord {
+        ProgressRecord::complete(self.epoch)
     }
 
     /// Takes a change in; answers what to write.

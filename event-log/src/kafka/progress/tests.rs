@@ -21,6 +21,11 @@ impl Topic {
         self.write(changed.heads);
     }
 
+    fn write_first(&mut self, book: &Book) {
+        self.write_all(book.snapshot());
+        self.write([book.completion()]);
+    }
+
     fn compact(&mut self) {
         let mut kept: Vec<ProgressRecord> = Vec::new();
         for record in self.0.drain(..).rev() {
@@ -69,7 +74,7 @@ fn topics_belong_to_their_events_topic() {
 fn a_new_owner_finds_what_the_last_one_saved() {
     let mut topic = Topic::default();
     let mut book = Book::new(Epoch(7), &topic.load());
-    topic.write_all(book.snapshot());
+    topic.write_first(&book);
     topic.write_all(apply(
         &mut book,
         Of::Events,
@@ -82,7 +87,7 @@ fn a_new_owner_finds_what_the_last_one_saved() {
     assert_eq!((loaded.events.head, loaded.events.lanes.len(), loaded.retry.head), (5, 1, 2));
 
     let next = Book::new(Epoch(20), &loaded);
-    topic.write_all(next.snapshot());
+    topic.write_first(&next);
     topic.write(loaded.removals);
     topic.compact();
     assert_eq!(topic.load().events, book.progress(Of::Events));
@@ -94,12 +99,12 @@ fn a_new_owner_finds_what_the_last_one_saved() {
 fn what_an_earlier_owner_writes_late_never_counts() {
     let mut topic = Topic::default();
     let mut old = Book::new(Epoch(1), &topic.load());
-    topic.write_all(old.snapshot());
+    topic.write_first(&old);
     topic.write_all(apply(&mut old, Of::Events, update(Some(10), &[("a/x", row(Some(4), b"open 4"))])));
 
     let loaded = topic.load();
     let mut new = Book::new(Epoch(9), &loaded);
-    topic.write_all(new.snapshot());
+    topic.write_first(&new);
     topic.write(loaded.removals);
     topic.write_all(apply(&mut new, Of::Events, update(Some(12), &[("a/x", row(Some(11), b"open 11"))])));
     topic.write_all(apply(&mut old, Of::Events, update(Some(99), &[("a/x", row(None, b"nothing open"))])));
@@ -120,9 +125,10 @@ fn what_others_had_before_is_passed_until_somebody_takes_the_partition() {
     let loaded = topic.load();
     assert_eq!((loaded.events.head, loaded.events.lanes.len(), loaded.retry.head), (10, 0, 0));
     let mut book = Book::new(Epoch(5), &loaded);
-    topic.write_all(book.snapshot());
+    topic.write_first(&book);
     topic.write_all(apply(&mut book, Of::Events, update(Some(12), &[])));
-    // Another process that adopts it late changes nothing.
+    // Another process that adopts it late changes nothing, not even for the very first claim.
+    assert!(Book::epoch_of_claim(0) > Epoch(0));
     topic.write(Book::adopted(99));
     assert_eq!(topic.load().events.head, 12);
 }
@@ -131,10 +137,10 @@ fn what_others_had_before_is_passed_until_somebody_takes_the_partition() {
 fn an_epoch_that_was_not_completed_does_not_count() {
     let mut topic = Topic::default();
     let mut old = Book::new(Epoch(1), &topic.load());
-    topic.write_all(old.snapshot());
+    topic.write_first(&old);
     topic.write_all(apply(&mut old, Of::Events, update(Some(10), &[("a/x", row(Some(4), b"open 4"))])));
-    // It crashed before the heads, with the mark among them, were written.
-    topic.write(Book::new(Epoch(9), &topic.load()).snapshot().rows);
+    // It crashed before the mark was written.
+    topic.write_all(Book::new(Epoch(9), &topic.load()).snapshot());
     assert_eq!(topic.load().events, old.progress(Of::Events));
 }
 
@@ -171,7 +177,7 @@ proptest! {
     ) {
         let mut topic = Topic::default();
         let mut book = Book::new(Epoch(3), &Loaded::default());
-        topic.write_all(book.snapshot());
+        topic.write_first(&book);
         let mut states = vec![(topic.0.len(), book.progress(Of::Events), book.progress(Of::Retry))];
         for (retry, head, lanes) in saves {
             let lanes = lanes.into_iter().map(|(name, row)| {
