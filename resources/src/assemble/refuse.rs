@@ -10,6 +10,7 @@ use super::names::{Names, check_group, check_topic};
 use super::world::World;
 use super::{Assembly, problem};
 use crate::defaults::Engine;
+use crate::documents::broker::TOPICS_BESIDE;
 use crate::documents::delivery::Target;
 use crate::documents::{Content, Document, secret};
 use crate::name::{Kind, NamespacedName};
@@ -68,9 +69,6 @@ fn refuse_wrong_secrets(
     });
 }
 
-/// Suffixes of the topics that belong to an events topic.
-const SISTERS: [&str; 4] = ["", "_retry", "_dead-letter", "_progress"];
-
 fn refuse_shared_topics(
     documents: &mut Vec<Arc<Document>>,
     previous: &Assembly,
@@ -91,7 +89,8 @@ fn refuse_shared_topics(
             problems.push(refusal("PEL-1315", document, message));
             return false;
         }
-        let topics = SISTERS.map(|sister| format!("{events}{sister}"));
+        let beside = TOPICS_BESIDE.map(|suffix| format!("{events}{suffix}"));
+        let topics: Vec<String> = std::iter::once(events).chain(beside).collect();
         let taken = topics.iter().find_map(|topic| owners.get_key_value(topic));
         if let Some((topic, owner)) = taken {
             let message = format!(
@@ -101,7 +100,7 @@ fn refuse_shared_topics(
             problems.push(refusal("PEL-1309", document, message));
             return false;
         }
-        owners.extend(topics.map(|topic| (topic, document.name.clone())));
+        owners.extend(topics.into_iter().map(|topic| (topic, document.name.clone())));
         true
     });
 }

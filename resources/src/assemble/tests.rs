@@ -217,7 +217,13 @@ fn two_brokers_never_share_a_topic() {
         "{name: x}",
         "{name: x, annotations: {kafka.eventing.knative.dev/external.topic: knative-broker-default-b_retry}}",
     );
-    assert_eq!(one(&(broker("b", "") + &external)).brokers.len(), 1);
+    let both = one(&(broker("b", "") + &external));
+    assert_eq!(both.brokers.len(), 1);
+    assert!(
+        told(&both)[0].contains("ends with _retry, which is kept for the topics beside"),
+        "{:?}",
+        told(&both)
+    );
 }
 
 #[test]

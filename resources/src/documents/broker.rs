@@ -143,7 +143,10 @@ fn on_full(text: &str) -> Result<OnFull, String> {
     }
 }
 
-/// Reads the name of a topic, by Kafka's rule.
+/// Suffixes of the topics beside a Broker's events; by them they are told from events topics.
+pub(crate) const TOPICS_BESIDE: [&str; 3] = ["_retry", "_dead-letter", "_progress"];
+
+/// Reads the name of an events topic, by Kafka's rule and ours.
 pub(crate) fn topic_name(text: &str) -> Result<String, String> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if text.is_empty()
@@ -154,6 +157,11 @@ pub(crate) fn topic_name(text: &str) -> Result<String, String> {
         return Err(format!(
             "is not the name of a topic; use 1 to {} letters, digits, '.', '_' and '-'",
             limits::TOPIC_MAX
+        ));
+    }
+    if let Some(suffix) = TOPICS_BESIDE.iter().find(|suffix| text.ends_with(**suffix)) {
+        return Err(format!(
+            "ends with {suffix}, which is kept for the topics beside a Broker's events; name another"
         ));
     }
     Ok(text.to_owned())
