@@ -78,6 +78,8 @@ pub const KAFKA_POLL_BUSY: Duration = Duration::from_millis(10);
 pub const KAFKA_COMMITS_A_SESSION: u32 = 4;
 /// No delivery starts once the last proof is older than the session time-out divided by this.
 pub const KAFKA_LEASE_SHARE: u32 = 2;
+/// How often the ids of topics are looked at: a topic that was made anew is noticed after this time.
+pub const KAFKA_IDENTITY_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the groups of triggers are brought where their lanes are.
 pub const KAFKA_MIRROR_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups that are written in one round, at most.

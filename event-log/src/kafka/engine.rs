@@ -15,15 +15,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::cluster::Cluster;
 use super::config::{Config, Connection};
+use super::known::KnownIdentities;
 use super::member::{Member, group_of};
 use super::mirror;
 use super::native::Commits;
-use super::owner::{Owner, progress_of_others};
+use super::owner::{Owner, compare_topics};
 use super::producer::{Failed, Outgoing};
 use super::progress::{Of, ProgressRecord};
-use super::readers::ReadError;
 use super::topics::{self, progress_topic};
-use crate::limits::{KAFKA_COMMITS_KEPT, KAFKA_TIDY_INTERVAL};
+use crate::limits::KAFKA_TIDY_INTERVAL;
 use crate::{
     Append, AppendError, Appended, Batch, Bounds, Chunk, ConsumerGroups, EventLog, HeldLanes, LogError,
     LogStatus, MirroredLane, Offset, Ownership, Partition, Progress, ProgressUpdate, ReadLimit, Stored,
@@ -34,7 +34,7 @@ use crate::{
 #[derive(Clone)]
 pub struct KafkaLog(Arc<Shared>);
 
-struct Shared {
+pub(super) struct Shared {
     config: Config,
     runtime: Handle,
     clusters: Mutex<HashMap<Connection, Arc<Cluster>>>,
@@ -42,7 +42,9 @@ struct Shared {
     routes: RwLock<HashMap<TopicName, Arc<Cluster>>>,
     owners: Mutex<HashMap<TopicName, Arc<Owner>>>,
     /// What groups have committed, asked for a moment ago.
-    commits: Mutex<HashMap<(TopicName, Arc<str>), KnownCommits>>,
+    pub(super) commits: Mutex<HashMap<(TopicName, Arc<str>), KnownCommits>>,
+    /// Which topics the partitions of others are of.
+    pub(super) identities: KnownIdentities,
     /// The threads of members, that ended ones included until the next starts.
     members: Mutex<Vec<JoinHandle<()>>>,
     closed: AtomicBool,
@@ -51,7 +53,7 @@ struct Shared {
 }
 
 /// What a group has committed, and when it was asked; one asks while the others wait.
-type KnownCommits = Arc<tokio::sync::Mutex<Option<(Arc<Commits>, Instant)>>>;
+pub(super) type KnownCommits = Arc<tokio::sync::Mutex<Option<(Arc<Commits>, Instant)>>>;
 
 impl fmt::Debug for KafkaLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,6 +78,7 @@ impl KafkaLog {
             routes: RwLock::default(),
             owners: Mutex::default(),
             commits: Mutex::default(),
+            identities: KnownIdentities::default(),
             members: Mutex::default(),
             closed: AtomicBool::new(false),
             closing: Arc::default(),
@@ -99,7 +102,7 @@ impl Shared {
     }
 
     /// The cluster that `topic` is on.
-    fn route(self: &Arc<Self>, topic: &TopicName) -> Result<Arc<Cluster>, LogError> {
+    pub(super) fn route(self: &Arc<Self>, topic: &TopicName) -> Result<Arc<Cluster>, LogError> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(cluster) = routes.get(topic).or_else(|| routes.get(&topic.events())) {
             return Ok(cluster.clone());
@@ -108,11 +111,11 @@ impl Shared {
         self.cluster(&self.config.connection)
     }
 
-    fn owner(&self, events: &TopicName) -> Option<Arc<Owner>> {
+    pub(super) fn owner(&self, events: &TopicName) -> Option<Arc<Owner>> {
         lock(&self.owners).get(events).cloned()
     }
 
-    fn open(&self) -> Result<(), LogError> {
+    pub(super) fn open(&self) -> Result<(), LogError> {
         if self.closed.load(Ordering::Acquire) { Err(LogError::Closed) } else { Ok(()) }
     }
 
@@ -207,98 +210,6 @@ impl Shared {
         });
     }
 
-    async fn read(
-        self: &Arc<Self>,
-        topic: &TopicName,
-        partition: Partition,
-        from: Offset,
-        limit: ReadLimit,
-    ) -> Result<Chunk, LogError> {
-        self.open()?;
-        let cluster = self.route(topic)?;
-        let mut start = from;
-        loop {
-            match cluster.readers.read(topic, partition, start, limit).await {
-                Ok(chunk) => return Ok(chunk),
-                Err(ReadError::Log(error)) => return Err(error),
-                Err(ReadError::OutOfRange) => {
-                    let bounds = self.bounds(topic, partition).await?;
-                    if start > bounds.end {
-                        let why = format!(
-                            "partition {partition} of topic {topic} ends at {}, before the position {from} that was to be \
-                             read: records were lost, or the topic was made anew",
-                            bounds.end
-                        );
-                        return Err(LogError::Unavailable(why.into()));
-                    }
-                    start = start.max(bounds.start);
-                }
-            }
-        }
-    }
-
-    async fn bounds(self: &Arc<Self>, topic: &TopicName, partition: Partition) -> Result<Bounds, LogError> {
-        self.open()?;
-        let (cluster, topic) = (self.route(topic)?, topic.clone());
-        cluster.ask(move |cluster| cluster.bounds(&topic, partition)).await
-    }
-
-    async fn progress(
-        self: &Arc<Self>,
-        topic: &TopicName,
-        partition: Partition,
-    ) -> Result<Progress, LogError> {
-        self.open()?;
-        let (events, of) = Of::topic(topic);
-        match self.owner(&events).and_then(|owner| owner.progress(of, partition)) {
-            Some(progress) => progress,
-            None => progress_of_others(&self.route(&events)?, &events, of, partition).await,
-        }
-    }
-
-    /// Where a group has stopped; it is asked for all its partitions at once.
-    async fn committed(
-        self: &Arc<Self>,
-        topic: &TopicName,
-        partition: Partition,
-        group: &str,
-    ) -> Result<Option<Offset>, LogError> {
-        self.open()?;
-        let key = (topic.clone(), Arc::<str>::from(group));
-        let slot = lock(&self.commits).entry(key.clone()).or_default().clone();
-        // One question for all partitions that ask at the same time.
-        let mut slot = slot.lock().await;
-        let commits = match &*slot {
-            Some((commits, at)) if at.elapsed() < KAFKA_COMMITS_KEPT => commits.clone(),
-            _ => {
-                let (asked, name) = key;
-                let ask = move |cluster: &Cluster| {
-                    mirror::idle(cluster, &name)?;
-                    mirror::commits(cluster, &asked, &name)
-                };
-                let commits = Arc::new(self.route(topic)?.ask(ask).await?);
-                *slot = Some((commits.clone(), Instant::now()));
-                commits
-            }
-        };
-        let missed = || (!commits.is_empty()).then_some(0);
-        Ok(commits.get(&partition).map(|(offset, _)| *offset).or_else(missed))
-    }
-
-    async fn offset_at(
-        self: &Arc<Self>,
-        topic: &TopicName,
-        partition: Partition,
-        time: Timestamp,
-    ) -> Result<Offset, LogError> {
-        self.open()?;
-        let (cluster, asked, millis) = (self.route(topic)?, topic.clone(), time.as_millis());
-        match cluster.ask(move |cluster| cluster.offset_at(&asked, partition, millis)).await? {
-            Some(offset) => Ok(offset),
-            None => Ok(self.bounds(topic, partition).await?.end),
-        }
-    }
-
     async fn ensure_topic(self: &Arc<Self>, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
         self.open()?;
         let cluster = match &spec.kafka.connection {
@@ -321,6 +232,7 @@ impl Shared {
             topics::delete(&cluster, &progress_topic(topic)).await?;
         }
         topics::delete(&cluster, topic).await?;
+        self.identities.forget(topic);
         self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
         Ok(())
     }
@@ -342,6 +254,7 @@ impl Shared {
             let owner = Arc::new(Owner::new(topic.clone(), cluster, self.runtime.clone(), changes));
             lock(&self.owners).insert(topic.clone(), owner.clone());
             self.runtime.spawn(mirror::run(Arc::downgrade(&owner)));
+            self.runtime.spawn(compare_topics(Arc::downgrade(&owner)));
             let member = Member::start(&owner, self.closing.clone())?;
             let mut members = lock(&self.members);
             members.retain(|member| !member.is_finished());
@@ -438,7 +351,7 @@ fn answer(appended: Appended, result: Result<Stored, AppendError>) {
     let _ = appended.send(result);
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -488,6 +401,11 @@ impl ConsumerGroups for KafkaLog {
     ) -> BoxFuture<'a, Result<(), LogError>> {
         Box::pin(async move {
             let (asked, group) = (topic.clone(), group.to_owned());
+            let mut offsets = offsets;
+            for (partition, offset) in &mut offsets {
+                let incarnation = self.0.incarnation(topic, *partition).await?;
+                *offset = incarnation.of_kafka(*offset).unwrap_or(0);
+            }
             let set = move |cluster: &Cluster| mirror::set_commits(cluster, &asked, &group, &offsets);
             self.0.route(topic)?.ask(set).await
         })

@@ -13,6 +13,7 @@
 //! * **Ownership** (`member`, `owner`): one consumer group for each events topic shares its partitions out among the
 //!   dispatchers. The member only keeps its session alive; a [`Lease`](crate::Lease) says for how long that is known.
 //! * **Progress** (`progress`): see there; late writers are fenced by keys, not by luck.
+//! * **Offsets** (`incarnation`): a topic that is deleted and made anew gives none twice.
 //! * **Groups** (`mirror`): the consumer groups of triggers follow their lanes; commits that others left are where lanes
 //!   without progress start.
 //! * **Topics** (`topics`): made where they are missing; one that exists keeps its settings.
@@ -21,10 +22,13 @@ mod client;
 mod cluster;
 mod config;
 mod engine;
+mod incarnation;
+mod known;
 mod member;
 mod mirror;
 mod native;
 mod owner;
+mod positions;
 mod producer;
 mod progress;
 mod readers;

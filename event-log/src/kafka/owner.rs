@@ -1,19 +1,21 @@
 //! The partitions of one events topic that this process owns, and their progress.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::cluster::Cluster;
+use super::incarnation::Identities;
 use super::mirror::Mirror;
 use super::producer::Outgoing;
 use super::progress::{Book, Changed, Loaded, Loader, Of, ProgressRecord};
-use super::topics::{grow_beside, progress_topic};
+use super::topics::{grow_beside, ids_of_both, progress_topic};
 use crate::lease::LeaseHolder;
-use crate::limits::{KAFKA_RETRY_MAX, KAFKA_RETRY_MIN};
+use crate::limits::{KAFKA_IDENTITY_INTERVAL, KAFKA_RETRY_MAX, KAFKA_RETRY_MIN};
 use crate::{
     AppendError, Epoch, LogError, Offset, OwnershipChange, Partition, Progress, ProgressUpdate, Release,
     TopicName,
@@ -62,7 +64,18 @@ impl Owner {
 
     /// Kafka gives us the partition: its progress is taken over, then its dispatcher is told.
     pub(super) fn gain(self: &Arc<Self>, partition: Partition) {
-        let mut held = self.held();
+        self.begin(partition, &mut self.held());
+    }
+
+    /// Takes a partition over anew: its topics are not what its progress speaks of.
+    fn gain_again(self: &Arc<Self>, partition: Partition, held: &mut HashMap<Partition, Held>) {
+        if let Some(Held::Owned(_)) = held.get(&partition) {
+            let _ = self.changes.send(OwnershipChange::Lost { partition });
+            self.begin(partition, held);
+        }
+    }
+
+    fn begin(self: &Arc<Self>, partition: Partition, held: &mut HashMap<Partition, Held>) {
         // Under the lock, so that nothing overtakes it.
         let _ = self.changes.send(OwnershipChange::Coming { partition });
         let owner = self.clone();
@@ -100,11 +113,21 @@ impl Owner {
         let topics = crate::BrokerTopics::of(self.events.as_str());
         let beside = [topics.retry, topics.dead_letter, self.progress.clone()];
         grow_beside(&self.cluster, &beside, partition + 1).await?;
+        let ids = ids_of_both(&self.cluster, &self.events).await?.all();
+        let missing = || format!("topic {} or its retry topic does not exist", self.events);
+        let ids = ids.ok_or_else(|| LogError::Unavailable(missing().into()))?;
         let claim = self.write(partition, vec![ProgressRecord::claim(&claimant())]).await?;
         let [(_, claim)] = claim[..] else {
             return Err(LogError::Unavailable("Kafka did not say where the claim is".into()).into());
         };
-        let loaded = load(&self.cluster, &self.progress, partition, Some(claim)).await?;
+        let mut loaded = load(&self.cluster, &self.progress, partition, Some(claim)).await?;
+        let now = loaded.identities.now(&ids);
+        for of in [Of::Events, Of::Retry] {
+            if now.of(of).incarnation > loaded.identities.of(of).incarnation {
+                tracing::warn!(topic = %self.events, partition, ?of, "the topic was made anew: what it held before is gone");
+            }
+        }
+        loaded.identities = now;
         let book = Book::new(Book::epoch_of_claim(claim), &loaded);
         let Changed { rows, heads } = book.snapshot();
         self.write(partition, rows).await?;
@@ -124,6 +147,45 @@ impl Owner {
 
     fn outgoing(&self, partition: Partition, records: Vec<ProgressRecord>) -> Vec<Outgoing> {
         records.into_iter().map(|record| record.outgoing(&self.progress, partition)).collect()
+    }
+
+    /// Takes those partitions over anew whose topics are others than their progress was written for.
+    async fn compare(self: &Arc<Self>) -> Result<(), LogError> {
+        let owned = |held: &Held| matches!(held, Held::Owned(_));
+        if !self.held().values().any(owned) {
+            return Ok(());
+        }
+        // While one is not there, it is waited for.
+        let Some(ids) = ids_of_both(&self.cluster, &self.events).await?.all() else { return Ok(()) };
+        let mut held = self.held();
+        let is_other = |(partition, held): (&Partition, &Held)| match held {
+            Held::Owned(book) if book.identities().now(&ids) != *book.identities() => Some(*partition),
+            _ => None,
+        };
+        let others: Vec<_> = held.iter().filter_map(is_other).collect();
+        for partition in others {
+            self.gain_again(partition, &mut held);
+        }
+        Ok(())
+    }
+
+    /// A partition ends at `end`, as Kafka counts, before what is saved of it: Kafka has lost records, or the topic was made
+    /// anew. Either way its progress has to be brought in line.
+    pub(super) fn ends_early(self: &Arc<Self>, of: Of, partition: Partition, end: Offset) {
+        let mut held = self.held();
+        if let Some(Held::Owned(book)) = held.get(&partition)
+            && book.identities().of(of).incarnation.lasting(end) < book.head(of)
+        {
+            self.gain_again(partition, &mut held);
+        }
+    }
+
+    /// The topics as the progress of a partition knows them, if this process owns it.
+    pub(super) fn identities(&self, partition: Partition) -> Option<Identities> {
+        match self.held().get(&partition)? {
+            Held::Owned(book) => Some(book.identities().clone()),
+            Held::Damaged(_) | Held::Gaining(_) => None,
+        }
     }
 
     /// The saved progress, if this process owns the partition.
@@ -161,24 +223,25 @@ impl Owner {
         Ok((rows, heads))
     }
 
-    /// The saved head of each partition that is owned.
+    /// The saved head of each partition that is owned, as Kafka counts.
     pub(super) fn heads(&self) -> Vec<(Partition, Offset)> {
         let held = self.held();
         let head = |(partition, held): (&Partition, &Held)| match held {
-            Held::Owned(book) => Some((*partition, book.head())),
+            Held::Owned(book) => Some((*partition, of_kafka(book, book.head(Of::Events)))),
             Held::Gaining(_) | Held::Damaged(_) => None,
         };
         held.iter().filter_map(head).collect()
     }
 
-    /// The lowest offset that each lane still needs, for each partition that is owned: what its group is to have committed.
+    /// The lowest offset that each lane still needs, for each partition that is owned, as Kafka counts: what its group is
+    /// to have committed.
     pub(super) fn positions(&self) -> BTreeMap<Arc<str>, Vec<(Partition, Offset)>> {
         let mut positions: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
         for (partition, held) in &*self.held() {
             let Held::Owned(book) = held else { continue };
             for (lane, row) in book.rows() {
-                let needed = row.low.unwrap_or_else(|| book.head());
-                positions.entry(lane.clone()).or_default().push((*partition, needed));
+                let needed = row.low.unwrap_or_else(|| book.head(Of::Events));
+                positions.entry(lane.clone()).or_default().push((*partition, of_kafka(book, needed)));
             }
         }
         positions.values_mut().for_each(|offsets| offsets.sort_unstable());
@@ -206,8 +269,11 @@ impl Owner {
 
     /// The partition is given up: nothing more is saved.
     pub(super) fn release(&self, partition: Partition) {
-        if let Some(Held::Gaining(task)) = self.held().remove(&partition) {
+        let mut held = self.held();
+        if let Some(Held::Gaining(task)) = held.remove(&partition) {
             task.abort();
+            // It began to be taken over anew when it was on its way out.
+            let _ = self.changes.send(OwnershipChange::Lost { partition });
         }
     }
 
@@ -231,6 +297,11 @@ impl Owner {
     fn held(&self) -> MutexGuard<'_, HashMap<Partition, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Kafka's offset for a position in the events topic.
+fn of_kafka(book: &Book, position: Offset) -> Offset {
+    book.identities().events.incarnation.of_kafka(position).unwrap_or(0)
 }
 
 /// The progress in a partition of a progress topic: all of it, or what is before the offset `until`.
@@ -271,6 +342,41 @@ pub(super) async fn progress_of_others(
         }),
         Err(TakeOverError::Damaged(reason)) => Err(LogError::Topic(topic, reason)),
         Err(TakeOverError::Log(error)) => Err(error),
+    }
+}
+
+/// The topics as the progress of a partition knows them that somebody else owns, or nobody.
+pub(super) async fn identities_of_others(
+    cluster: &Arc<Cluster>,
+    events: &TopicName,
+    partition: Partition,
+) -> Result<Identities, LogError> {
+    let topic = progress_topic(events);
+    let asked = topic.clone();
+    let partitions = cluster.ask(move |cluster| cluster.partitions(&asked)).await?;
+    if partitions.is_none_or(|partitions| partition >= partitions) {
+        return Ok(Identities::default());
+    }
+    match load(cluster, &topic, partition, None).await {
+        Ok(loaded) => Ok(loaded.identities),
+        Err(TakeOverError::Damaged(reason)) => Err(LogError::Topic(topic, reason)),
+        Err(TakeOverError::Log(error)) => Err(error),
+    }
+}
+
+/// Compares the topics of an owner with what its progress was written for, until nobody listens to it.
+pub(super) async fn compare_topics(owner: Weak<Owner>) {
+    let mut tick = interval(KAFKA_IDENTITY_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(owner) = owner.upgrade() else { return };
+        if owner.is_abandoned() {
+            return;
+        }
+        if let Err(error) = owner.compare().await {
+            tracing::debug!(topic = %owner.events, %error, "the ids of topics are not known");
+        }
     }
 }
 

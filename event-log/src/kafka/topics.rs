@@ -10,6 +10,8 @@ use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::cluster::{Cluster, unavailable};
+use super::incarnation::{Both, Identities, Identity, TopicId};
+use super::native;
 use super::progress::Book;
 use crate::limits::{KAFKA_REQUEST_TIMEOUT, KAFKA_RETRY_MIN};
 use crate::topic::PROGRESS_SUFFIX;
@@ -75,14 +77,41 @@ async fn ensure_progress(
 /// Notes where a topic of others ends: triggers do not start with what is before.
 async fn adopt(cluster: &Arc<Cluster>, events: &TopicName, partitions: u32) -> Result<(), LogError> {
     let name = progress_topic(events);
+    let [id] = ids(cluster, [events.clone()]).await?;
+    let id = id.ok_or_else(|| LogError::Unavailable(format!("topic {events} does not exist").into()))?;
+    let identities = Identities { events: Identity::default().now(&id), ..Identities::default() };
     for partition in 0..partitions {
         let asked = events.clone();
         let bounds = cluster.ask(move |cluster| cluster.bounds(&asked, partition)).await?;
-        for record in Book::adopted(bounds.end) {
+        for record in Book::adopted(bounds.end, &identities) {
             cluster.store(vec![record.outgoing(&name, partition)]).await?;
         }
     }
     Ok(())
+}
+
+/// The ids that the events topic and its retry topic have now; `None` for one that is not there.
+pub(super) async fn ids_of_both(
+    cluster: &Arc<Cluster>,
+    events: &TopicName,
+) -> Result<Both<Option<TopicId>>, LogError> {
+    let [events, retry] =
+        ids(cluster, [events.clone(), crate::BrokerTopics::of(events.as_str()).retry]).await?;
+    Ok(Both { events, retry })
+}
+
+async fn ids<const N: usize>(
+    cluster: &Arc<Cluster>,
+    topics: [TopicName; N],
+) -> Result<[Option<TopicId>; N], LogError> {
+    let ask = move |cluster: &Cluster| {
+        let names: Vec<&str> = topics.iter().map(TopicName::as_str).collect();
+        let found = native::topic_ids(cluster.admin.inner(), &names, KAFKA_REQUEST_TIMEOUT);
+        let found = found.map_err(|error| LogError::Unavailable(format!("Kafka: {error}").into()))?;
+        let mut found = found.into_iter().map(|id| id.map(TopicId::new));
+        Ok(topics.each_ref().map(|_| found.next().flatten()))
+    };
+    cluster.ask(ask).await
 }
 
 /// Gives the topics beside `events` as many partitions as it has: it may have grown.

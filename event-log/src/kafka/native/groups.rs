@@ -10,8 +10,8 @@ use rdkafka::bindings::rd_kafka_admin_op_t as Operation;
 use rdkafka::bindings::rd_kafka_consumer_group_state_t as State;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::types::RDKafkaRespErr as Code;
 
+use super::call::{Call, failure};
 use super::list::{self, Listed, PartitionList};
 use super::{NativeError, c_text, copied};
 
@@ -147,70 +147,6 @@ pub(in crate::kafka) fn describe_group<C: ClientContext>(
     }
 }
 
-/// An administrative request and the queue that its answer comes to.
-struct Call {
-    native: *mut rd::rd_kafka_t,
-    options: *mut rd::rd_kafka_AdminOptions_t,
-    queue: *mut rd::rd_kafka_queue_t,
-    timeout_ms: i32,
-}
-
-impl Call {
-    fn new<C: ClientContext>(client: &Client<C>, operation: Operation, timeout: Duration) -> Self {
-        let native = client.native_ptr();
-        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the client is alive during the call; both objects are destroyed in `Drop`. A time-out out of range would
-        // leave librdkafka's own.
-        unsafe {
-            let options = rd::rd_kafka_AdminOptions_new(native, operation);
-            rd::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, std::ptr::null_mut(), 0);
-            Self { native, options, queue: rd::rd_kafka_queue_new(native), timeout_ms }
-        }
-    }
-
-    /// Waits for the answer.
-    fn wait(&self) -> Result<Event, NativeError> {
-        // SAFETY: the queue is ours; what comes out of it is destroyed with `Event`. librdkafka answers by itself at the
-        // time-out of the request; the second more is for its answer.
-        let event =
-            Event(unsafe { rd::rd_kafka_queue_poll(self.queue, self.timeout_ms.saturating_add(1000)) });
-        if event.0.is_null() {
-            return Err(NativeError::of(Code::RD_KAFKA_RESP_ERR__TIMED_OUT));
-        }
-        // SAFETY: the event is alive; its text is copied.
-        unsafe {
-            match rd::rd_kafka_event_error(event.0) {
-                Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(event),
-                code => {
-                    let text = copied(rd::rd_kafka_event_error_string(event.0));
-                    Err(NativeError { code: RDKafkaErrorCode::from(code), text })
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        // SAFETY: both are ours. An answer that comes later finds no queue and is dropped by librdkafka.
-        unsafe {
-            rd::rd_kafka_queue_destroy(self.queue);
-            rd::rd_kafka_AdminOptions_destroy(self.options);
-        }
-    }
-}
-
-struct Event(*mut rd::rd_kafka_event_t);
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        if !self.0.is_null() {
-            // SAFETY: it came out of `rd_kafka_queue_poll` and is not used after this.
-            unsafe { rd::rd_kafka_event_destroy(self.0) };
-        }
-    }
-}
-
 /// The partitions of the only group of a result.
 ///
 /// # Safety
@@ -229,21 +165,5 @@ unsafe fn of_group(
             return Err(error);
         }
         Ok(list::copied(rd::rd_kafka_group_result_partitions(group)))
-    }
-}
-
-/// # Safety
-/// `error` is null or an error that lives through the call.
-unsafe fn failure(error: *const rd::rd_kafka_error_t) -> Option<NativeError> {
-    if error.is_null() {
-        return None;
-    }
-    // SAFETY: not null; its text is copied.
-    unsafe {
-        let code = rd::rd_kafka_error_code(error);
-        (code != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| NativeError {
-            code: RDKafkaErrorCode::from(code),
-            text: copied(rd::rd_kafka_error_string(error)),
-        })
     }
 }

@@ -1,5 +1,5 @@
-//! What of librdkafka the safe wrapper does not offer: reading one partition from any offset with batches and ends, and
-//! the administration of consumer groups.
+//! What of librdkafka the safe wrapper does not offer: reading one partition from any offset with batches and ends, the
+//! administration of consumer groups, and the ids of topics.
 //!
 //! This is the only place of the project with `unsafe`. Its rules: a pointer never leaves this module; whatever librdkafka
 //! hands out is copied before it is given back; every object that is made here is destroyed by a `Drop` here, in the order
@@ -7,12 +7,15 @@
 
 #![allow(unsafe_code, reason = "librdkafka is a C library; see the rules above")]
 
+mod call;
 mod groups;
 mod list;
 mod partition;
+mod topics;
 
 pub(super) use groups::{Commits, GroupState, alter_offsets, committed_offsets, describe_group};
 pub(super) use partition::{Fetched, PartitionReader};
+pub(super) use topics::topic_ids;
 
 use std::ffi::{CStr, CString};
 use std::os::raw::c_char;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::format::{ProgressRecord, Rows};
 use super::{Loaded, Of};
+use crate::kafka::incarnation::Identities;
 use crate::limits::KAFKA_PROGRESS_BUCKETS as BUCKETS;
 use crate::{Epoch, LaneProgress, Offset, Progress, ProgressUpdate};
 
@@ -11,6 +12,7 @@ use crate::{Epoch, LaneProgress, Offset, Progress, ProgressUpdate};
 #[derive(Debug)]
 pub(in crate::kafka) struct Book {
     epoch: Epoch,
+    identities: Identities,
     events: Kept,
     retry: Kept,
 }
@@ -32,7 +34,8 @@ pub(in crate::kafka) struct Changed {
 impl Book {
     /// The progress that was found, in a new epoch.
     pub(in crate::kafka) fn new(epoch: Epoch, loaded: &Loaded) -> Self {
-        Self { epoch, events: Kept::of(&loaded.events), retry: Kept::of(&loaded.retry) }
+        let identities = loaded.identities.clone();
+        Self { epoch, identities, events: Kept::of(&loaded.events), retry: Kept::of(&loaded.retry) }
     }
 
     /// The epoch of the owner whose claim has this offset: never 0, which is written for no owner and may come late.
@@ -42,9 +45,9 @@ impl Book {
 
     /// The first records of a partition of a topic that others made: what is in it is from before our time. They are
     /// written one after the other.
-    pub(in crate::kafka) fn adopted(end: Offset) -> [ProgressRecord; 2] {
+    pub(in crate::kafka) fn adopted(end: Offset, identities: &Identities) -> [ProgressRecord; 2] {
         let before_all = Epoch(0);
-        [ProgressRecord::head(before_all, Of::Events, end), ProgressRecord::complete(before_all)]
+        [ProgressRecord::head(before_all, Of::Events, end), ProgressRecord::complete(before_all, identities)]
     }
 
     pub(in crate::kafka) const fn epoch(&self) -> Epoch {
@@ -72,7 +75,7 @@ impl Book {
 
     /// What makes the epoch count; written once all of the snapshot is acknowledged.
     pub(in crate::kafka) fn completion(&self) -> ProgressRecord {
-        ProgressRecord::complete(self.epoch)
+        ProgressRecord::complete(self.epoch, &self.identities)
     }
 
     /// Takes a change in; answers what to write.
@@ -108,9 +111,14 @@ impl Book {
         Progress { head: kept.head, lanes: rows.map(|(name, row)| (name.clone(), row.clone())).collect() }
     }
 
-    /// The head of the events topic.
-    pub(in crate::kafka) const fn head(&self) -> Offset {
-        self.events.head
+    /// The saved head.
+    pub(in crate::kafka) fn head(&self, of: Of) -> Offset {
+        self.kept(of).head
+    }
+
+    /// The topics that this is the progress of.
+    pub(in crate::kafka) const fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     /// The rows of the events topic.

@@ -9,6 +9,7 @@ use pelton_event::Timestamp;
 use pelton_event::kafka::OwnedKafkaRecord;
 
 use super::Of;
+use crate::kafka::incarnation::Identities;
 use crate::kafka::producer::Outgoing;
 use crate::{Epoch, LaneProgress, Offset, Partition, TopicName};
 
@@ -75,8 +76,8 @@ impl ProgressRecord {
         Self { key, value: Some(Bytes::from(head.to_string())) }
     }
 
-    pub(super) fn complete(epoch: Epoch) -> Self {
-        Self { key: format!("{}/{COMPLETE}", epoch.0), value: Some(Bytes::from_static(b"yes")) }
+    pub(super) fn complete(epoch: Epoch, of: &Identities) -> Self {
+        Self { key: format!("{}/{COMPLETE}", epoch.0), value: Some(Bytes::from(of.to_string())) }
     }
 
     pub(super) fn removal(key: String) -> Self {

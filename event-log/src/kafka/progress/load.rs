@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Of;
 use super::format::{self, Key, ProgressRecord, Rows};
+use crate::kafka::incarnation::Identities;
 use crate::{Epoch, Offset, Progress};
 
 /// Takes the records of a partition in order.
@@ -16,7 +17,8 @@ pub(in crate::kafka) struct Loader {
 struct Found {
     events: Part,
     retry: Part,
-    complete: bool,
+    /// Once it is complete: the topics that it is of.
+    complete: Option<Identities>,
     keys: BTreeSet<String>,
 }
 
@@ -31,6 +33,8 @@ struct Part {
 pub(in crate::kafka) struct Loaded {
     pub(in crate::kafka) events: Progress,
     pub(in crate::kafka) retry: Progress,
+    /// The topics that this is the progress of.
+    pub(in crate::kafka) identities: Identities,
     /// Records that remove what is there, once a new epoch is complete.
     pub(in crate::kafka) removals: Vec<ProgressRecord>,
 }
@@ -55,7 +59,10 @@ impl Loader {
         }
         let damaged = || format!("the record {text:?} is damaged, or a later version of Pelton wrote it");
         match key {
-            Key::Complete(_) => found.complete = value.is_some(),
+            Key::Complete(_) => {
+                let read = |value| Identities::parse(std::str::from_utf8(value).ok()?);
+                found.complete = value.map(|value| read(value).ok_or_else(damaged)).transpose()?;
+            }
             Key::Head(_, of) => {
                 let head = value.map(|value| std::str::from_utf8(value).ok()?.parse().ok());
                 found.part(of).head = head.unwrap_or(Some(0)).ok_or_else(damaged)?;
@@ -72,8 +79,10 @@ impl Loader {
     pub(in crate::kafka) fn finish(mut self) -> Loaded {
         let keys = self.epochs.values_mut().flat_map(|found| std::mem::take(&mut found.keys));
         let removals = keys.map(ProgressRecord::removal).collect();
-        let newest = self.epochs.into_values().rev().find(|found| found.complete).unwrap_or_default();
-        Loaded { events: newest.events.progress(), retry: newest.retry.progress(), removals }
+        let newest = self.epochs.into_values().rev().find(|found| found.complete.is_some());
+        let Found { events, retry, complete, .. } = newest.unwrap_or_default();
+        let identities = complete.unwrap_or_default();
+        Loaded { events: events.progress(), retry: retry.progress(), identities, removals }
     }
 }
 

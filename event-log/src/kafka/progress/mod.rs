@@ -18,7 +18,7 @@
 //! | `claim` | who claims, for people |
 //! | `EPOCH/rows/events/BB`, `EPOCH/rows/retry/BB` | the rows of the lanes whose names hash to BB (hexadecimal) |
 //! | `EPOCH/head/events`, `EPOCH/head/retry` | the head, decimal |
-//! | `EPOCH/complete` | `yes` |
+//! | `EPOCH/complete` | the ids of the topics, and how often each was made anew (`incarnation`) |
 //!
 //! Epoch 0 is written when the progress topic is made for an events topic that is there already: its heads are where the
 //! events end at that moment, so that triggers do not start with what others had before. Partitions that are added later

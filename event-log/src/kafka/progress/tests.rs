@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::format::ProgressRecord;
 use super::*;
+use crate::kafka::incarnation::Identities;
 use crate::{Epoch, LaneProgress, Progress, ProgressUpdate};
 
 /// A compacted partition: of each key the last record, in the order of writing.
@@ -121,7 +122,7 @@ fn what_an_earlier_owner_writes_late_never_counts() {
 #[test]
 fn what_others_had_before_is_passed_until_somebody_takes_the_partition() {
     let mut topic = Topic::default();
-    topic.write(Book::adopted(10));
+    topic.write(Book::adopted(10, &Identities::default()));
     let loaded = topic.load();
     assert_eq!((loaded.events.head, loaded.events.lanes.len(), loaded.retry.head), (10, 0, 0));
     let mut book = Book::new(Epoch(5), &loaded);
@@ -129,7 +130,7 @@ fn what_others_had_before_is_passed_until_somebody_takes_the_partition() {
     topic.write_all(apply(&mut book, Of::Events, update(Some(12), &[])));
     // Another process that adopts it late changes nothing, not even for the very first claim.
     assert!(Book::epoch_of_claim(0) > Epoch(0));
-    topic.write(Book::adopted(99));
+    topic.write(Book::adopted(99, &Identities::default()));
     assert_eq!(topic.load().events.head, 12);
 }
 
@@ -145,6 +146,21 @@ fn an_epoch_that_was_not_completed_does_not_count() {
 }
 
 #[test]
+fn progress_knows_which_topics_it_is_of() {
+    let mut topic = Topic::default();
+    assert_eq!(topic.load().identities, Identities::default());
+    let of = |text| Identities::parse(text).unwrap();
+    topic.write(Book::adopted(9, &of("0:first 0:")));
+    assert_eq!(topic.load().identities, of("0:first 0:"));
+    let loaded = Loaded { identities: of("1:second 0:retry"), ..topic.load() };
+    let book = Book::new(Epoch(4), &loaded);
+    topic.write_all(book.snapshot());
+    assert_eq!(topic.load().identities, of("0:first 0:"), "the new epoch does not count yet");
+    topic.write([book.completion()]);
+    assert_eq!(topic.load().identities, of("1:second 0:retry"));
+}
+
+#[test]
 fn damage_is_told_and_foreign_keys_are_passed() {
     let mut loader = Loader::default();
     for key in [&b"claim"[..], b"\xff", b"x/y/z", b"1/rows/events", b"1/rows/other/00", b"1/head/x"] {
@@ -155,6 +171,7 @@ fn damage_is_told_and_foreign_keys_are_passed() {
         loader.record(Some(b"1/rows/events/00"), Some(b"\x02")).unwrap_err().contains("1/rows/events/00")
     );
     assert!(loader.record(Some(b"1/head/events"), Some(b"x")).is_err());
+    assert!(loader.record(Some(b"1/complete"), Some(b"yes")).is_err());
 }
 
 /// A row as it is saved, or taken away.
