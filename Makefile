@@ -47,7 +47,7 @@ soak: ## The long form: more crashes and seeds; results go to docs/reliability.m
 
 bench: ## CPU time per event and ratios to baselines; results go to docs/benchmarks.md
 	$(CARGO) build --release --locked -p pelton-cli
-	PELTON_BIN=$(CURDIR)/$(BIN) $(CARGO) run --release --locked -p pelton-benches
+	@. tests/tools/kafka.sh && PELTON_BIN=$(CURDIR)/$(BIN) $(CARGO) run --release --locked -p pelton-benches
 
 fuzz: ## Fuzz every parser of outside bytes for a minute each
 	@./fuzz/run.sh

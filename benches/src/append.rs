@@ -86,7 +86,8 @@ async fn append(log: Arc<EmbeddedLog>, appenders: u32) -> (u64, Duration, Durati
     (stored.load(Ordering::Relaxed), process_cpu() - cpu, start.elapsed())
 }
 
-fn process_cpu() -> Duration {
+/// CPU time of this process so far.
+pub(crate) fn process_cpu() -> Duration {
     let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(usage.tv_sec.unsigned_abs(), usage.tv_nsec as u32)
 }

@@ -6,6 +6,7 @@
 
 mod append;
 mod footprint;
+mod kafka;
 mod load;
 mod micro;
 mod path;
@@ -28,7 +29,8 @@ fn main() {
         ["load-paced", address, path, connections, seconds, rate] => {
             load::run_paced(address, path, number(connections), number(seconds), number(rate));
         }
-        [] | ["micro" | "path" | "footprint"] => {
+        ["produce", arguments @ ..] => kafka::produce(arguments),
+        [] | ["micro" | "path" | "footprint" | "kafka"] => {
             let only = arguments.first().copied();
             let mut report = Report::new();
             if only.is_none_or(|part| part == "micro") {
@@ -40,11 +42,19 @@ fn main() {
             if only.is_none_or(|part| part == "footprint") {
                 footprint::measure(&mut report);
             }
+            if only.is_none_or(|part| part == "kafka") {
+                kafka::measure(&mut report, None);
+            }
             report.finish(only.is_none());
+        }
+        ["kafka", part] => {
+            let mut report = Report::new();
+            kafka::measure(&mut report, Some(part));
+            report.finish(false);
         }
         other => {
             eprintln!(
-                "unknown arguments {other:?}; call without any to measure everything, or with micro, path or footprint"
+                "unknown arguments {other:?}; call without any to measure everything, or with micro, path, footprint or kafka"
             );
             std::process::exit(2);
         }

@@ -19,14 +19,14 @@ fn trigger(sink: &str) -> String {
 }
 
 /// Rate, CPU microseconds per event and latencies of one load.
-struct Sample {
-    per_second: f64,
-    cpu_us: f64,
-    p50_us: f64,
-    p99_us: f64,
+pub(crate) struct Sample {
+    pub(crate) per_second: f64,
+    pub(crate) cpu_us: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
 }
 
-fn sample(server: &Process, path: &str, connections: usize) -> Sample {
+pub(crate) fn sample(server: &Process, path: &str, connections: usize) -> Sample {
     let before = server.cpu();
     let answer = Process::run(
         Core::Other,
@@ -44,7 +44,7 @@ fn sample(server: &Process, path: &str, connections: usize) -> Sample {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -67,17 +67,19 @@ pub fn sink() {
 }
 
 /// The length of the first request in `buffer`, if it is whole.
-fn whole_request(buffer: &[u8]) -> Option<usize> {
+pub(crate) fn whole_request(buffer: &[u8]) -> Option<usize> {
     let head = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&buffer[..head]).ok()?;
-    let body = text
-        .lines()
-        .find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-        })
-        .unwrap_or(0);
+    let body = header(&buffer[..head], "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
     (buffer.len() >= head + body).then_some(head + body)
+}
+
+/// A header of a request in text form.
+pub(crate) fn header<'a>(request: &'a [u8], name: &str) -> Option<&'a str> {
+    let text = std::str::from_utf8(request).ok()?;
+    text.lines().take_while(|line| !line.is_empty()).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then_some(value.trim())
+    })
 }
 
 /// hyper-util's client posting 1 KiB `count` times, `in_flight` at a time. The baseline of a delivery.

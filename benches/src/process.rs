@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Where a process runs: what is measured on one core, what drives and answers it on another, so that neither takes the other's
@@ -52,6 +53,19 @@ impl Process {
         serde_json::from_slice(&output.stdout).expect("a role answers in JSON")
     }
 
+    /// Starts this program on `core` in the role `arguments`; what it prints is of no interest.
+    pub fn background(core: Core, arguments: &[&str]) -> Self {
+        let child = this_program(core, arguments).stdout(Stdio::null()).spawn();
+        Self { child: child.expect("taskset and this program can be run"), address: String::new() }
+    }
+
+    /// Sends SIGTERM and waits until the process has ended.
+    pub fn stop(mut self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("the process runs");
+        let _ = self.child.wait();
+    }
+
     /// CPU time of the process so far: user and system.
     pub fn cpu(&self) -> Duration {
         let stat =
@@ -64,12 +78,28 @@ impl Process {
 
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
+        self.size("VmRSS:")
+    }
+
+    /// The most that was ever resident, in bytes.
+    pub fn memory_peak(&self) -> u64 {
+        self.size("VmHWM:")
+    }
+
+    fn size(&self, name: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
-        let line =
-            status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has a resident size");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a process has a resident size");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("it is a number") * 1024
     }
+}
+
+/// Moves a running process, all of its threads, to `core`.
+pub fn pin(core: Core, process: u32) {
+    let mut command = Command::new("taskset");
+    command.args(["-a", "-c", "-p", &(core as u8).to_string(), &process.to_string()]);
+    let status = command.stdout(Stdio::null()).status().expect("taskset can be run");
+    assert!(status.success(), "process {process} cannot be moved");
 }
 
 impl Drop for Process {
@@ -79,6 +109,19 @@ impl Drop for Process {
     }
 }
 
+/// How a Pelton is started.
+pub struct Launch<'a> {
+    /// The command: `run`, `broker` or `dispatcher`.
+    pub role: &'a str,
+    /// Its resources.
+    pub yaml: &'a str,
+    /// `HOST:PORT` of the Kafka that is its log, instead of the embedded one.
+    pub kafka: Option<&'a str>,
+}
+
+/// Lines of the log, each with the time at which it was read.
+type Log = Arc<Mutex<Vec<(Instant, serde_json::Value)>>>;
+
 /// A running Pelton over a resource folder of its own.
 pub struct Pelton {
     /// The process.
@@ -87,32 +130,34 @@ pub struct Pelton {
     pub admin: String,
     /// From start to ready.
     pub ready_after: Duration,
+    log: Log,
     _folder: tempfile::TempDir,
 }
 
 impl Pelton {
     /// Starts `PELTON_BIN` with `yaml` as its resources and waits until it is ready.
     pub fn start(yaml: &str) -> Self {
+        Self::launch(&Launch { role: "run", yaml, kafka: None })
+    }
+
+    /// Starts `PELTON_BIN` and waits until it is ready.
+    pub fn launch(launch: &Launch<'_>) -> Self {
         let bin = std::env::var_os("PELTON_BIN").expect("PELTON_BIN names the binary to measure");
         let folder = tempfile::tempdir().expect("a scratch directory can be made");
         let resources = folder.path().join("resources");
         std::fs::create_dir(&resources).expect("a scratch directory takes folders");
-        std::fs::write(resources.join("bench.yaml"), yaml).expect("a scratch directory takes files");
+        std::fs::write(resources.join("bench.yaml"), launch.yaml).expect("a scratch directory takes files");
         let start = Instant::now();
-        let mut child = pinned(Core::Measured, &bin)
-            .arg("run")
-            .arg(&resources)
-            .arg("--data")
-            .arg(folder.path().join("data"))
-            .args(["--ingress", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .env("PELTON__LOG_OUTPUT__FORMAT", "json")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("PELTON_BIN can be run");
+        let mut command = pinned(Core::Measured, &bin);
+        command.arg(launch.role).arg(&resources).arg("--data").arg(folder.path().join("data"));
+        command.args(["--ingress", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(launch.kafka.iter().flat_map(|servers| ["--kafka", servers]));
+        command.env("PELTON__LOG_OUTPUT__FORMAT", "json").stderr(Stdio::piped());
+        let mut child = command.spawn().expect("PELTON_BIN can be run");
         let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let mut ingress = String::new();
-        let mut admin = String::new();
-        while ingress.is_empty() || admin.is_empty() {
+        let (mut ingress, mut admin) = (String::new(), String::new());
+        let takes_events = launch.role != "dispatcher";
+        while (takes_events && ingress.is_empty()) || admin.is_empty() {
             let line = lines.next().expect("pelton says where it listens").expect("its log is text");
             let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             let address = line["address"].as_str().unwrap_or_default().to_owned();
@@ -122,11 +167,25 @@ impl Pelton {
                 _ => {}
             }
         }
-        std::thread::spawn(move || lines.for_each(drop));
+        let log = Log::default();
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or_default();
+                kept.lock().expect("nobody panics with it").push((Instant::now(), line));
+            }
+        });
         let mut process = Process { child, address: String::new() };
         wait(|| get(&admin, "/readyz").starts_with("HTTP/1.1 200"));
         process.address = ingress;
-        Self { process, admin, ready_after: start.elapsed(), _folder: folder }
+        Self { process, admin, ready_after: start.elapsed(), log, _folder: folder }
+    }
+
+    /// When the log last said `message` with something in `field`, if it ever did.
+    pub fn said(&self, message: &str, field: &str) -> Option<Instant> {
+        let log = self.log.lock().expect("nobody panics with it");
+        let is_it = |line: &serde_json::Value| line["message"] == message && line[field] != "[]";
+        log.iter().rev().find(|(_, line)| is_it(line)).map(|(at, _)| *at)
     }
 
     /// The sum of all series of a metric.

@@ -34,6 +34,11 @@ impl Report {
         self.lines.push(Line { what: what.to_owned(), measured, beside, goal: goal.to_owned(), met });
     }
 
+    /// Adds an open line: what cannot be measured here, and why.
+    pub fn open(&mut self, what: &str, why: &str) {
+        self.line(what, "open".to_owned(), why.to_owned(), "", None);
+    }
+
     /// Writes the file if the run was a whole one.
     pub fn finish(self, whole: bool) {
         if !whole {

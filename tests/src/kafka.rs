@@ -179,6 +179,18 @@ impl Kafka {
         &self.secrets
     }
 
+    /// The process of a node, for those who measure it or choose its processor.
+    #[must_use]
+    pub fn process_of(&self, node: u32) -> u32 {
+        self.node(node).process()
+    }
+
+    /// The command that runs Java with Kafka's jars; what it runs is still to be named.
+    #[must_use]
+    pub fn java(&self) -> std::process::Command {
+        jars::java(self.libraries)
+    }
+
     /// `kill -9` of a node (they count from 1); waits until it is gone.
     pub fn kill(&self, node: u32) {
         self.own(node).kill();

@@ -86,10 +86,14 @@ impl Node {
 
     /// Sends a signal by its short name.
     pub(super) fn signal(&self, name: &str) {
-        let running = self.running.lock().unwrap();
-        let id = running.as_ref().expect("the node runs").java.id().to_string();
+        let id = self.process().to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &id]).status().expect("kill can be run");
         assert!(status.success(), "signal {name}");
+    }
+
+    /// The number of the JVM's process.
+    pub(super) fn process(&self) -> u32 {
+        self.running.lock().unwrap().as_ref().expect("the node runs").java.id()
     }
 
     pub(super) fn is_running(&self) -> bool {
