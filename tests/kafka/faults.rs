@@ -144,7 +144,7 @@ const EVENT: [(&str, &str); 4] =
     [("ce-specversion", "1.0"), ("ce-id", "x-0"), ("ce-source", "/test"), ("ce-type", "load")];
 
 /// Sends an event until it is answered as `wanted`; answers the body.
-async fn answered(process: &Process, broker: &str, wanted: u16) -> String {
+pub(crate) async fn answered(process: &Process, broker: &str, wanted: u16) -> String {
     let path = format!("/default/{broker}");
     eventually(&format!("an event is answered {wanted}"), async || {
         let answer = http::request(process.pelton.ingress, Method::POST, &path, &EVENT, "").await;
@@ -154,7 +154,7 @@ async fn answered(process: &Process, broker: &str, wanted: u16) -> String {
 }
 
 /// A Pelton that works, whose events topic somebody deletes.
-async fn deleted(kafka: &Kafka, name: &'static str) -> (Book, Process, String) {
+pub(crate) async fn deleted(kafka: &Kafka, name: &'static str) -> (Book, Process, String) {
     let mut book = Book::new(name, slow).await;
     let process = book.fleet(&kafka.bootstrap(), "").start("run").await;
     let load = book.load(process.pelton.ingress);
@@ -187,20 +187,6 @@ async fn a_deleted_topic_is_told_of() {
     let (_book, process, topic) = deleted(kafka, "told").await;
     answered(&process, "told", 503).await;
     described(&process, "told", &["no, TopicsNotReady", &topic]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn events_of_a_topic_made_anew_are_delivered() {
-    let Some(kafka) = kafka::shared().await else { return };
-    let (book, process, topic) = deleted(kafka, "anew").await;
-    answered(&process, "anew", 503).await;
-    kafka.create_topic(&topic, u32::try_from(PARTITIONS).unwrap(), &[]).await;
-    answered(&process, "anew", 202).await;
-    eventually("the event is delivered", async || {
-        let of_it = |receipt: &Receipt| receipt.id() == "x-0";
-        book.subscriber.receipts().iter().any(of_it).then_some(())
-    })
-    .await;
 }
 
 /// The cluster is not there at the start, and appears later.

@@ -1,5 +1,6 @@
 //! Against a real Apache Kafka. Skipped where there is none (tests/kafka/fetch.sh).
 
+mod anew;
 mod book;
 mod contract;
 mod faults;

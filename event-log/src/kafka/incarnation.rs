@@ -18,7 +18,7 @@ pub(super) const SPAN: Offset = 1_000_000_000_000_000;
 
 /// Times that a topic can be made anew: what comes then would not fit an offset.
 const INCARNATIONS_MAX: u16 = 18_000;
-const _: () = assert!(INCARNATIONS_MAX as u64 <= u64::MAX / SPAN - 1);
+const _: () = assert!((INCARNATIONS_MAX as u64) < u64::MAX / SPAN);
 
 /// How often a topic was made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
