@@ -48,5 +48,14 @@ pub const COMMAND_BATCH_RECORDS: usize = 500;
 pub const DELETED_TOPICS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often it is seen to whether topics of deleted brokers are to go.
 pub const DELETED_TOPICS_CHECK: Duration = Duration::from_secs(60);
+/// How often it is looked whether the topics of brokers are still there.
+pub const TOPICS_LOOK: Duration = Duration::from_secs(5);
+/// Brokers whose topics are looked at each time, at most; the others' turn comes.
+pub const TOPICS_LOOKED_AT: usize = 64;
+/// Looks in a row without a topic after which its broker is out of service: one may come too early at a node that has just
+/// started.
+pub const TOPICS_MISSED: u32 = 2;
+/// Looks in a row without a topic after which it is made again: who has deleted it may be about to.
+pub const TOPICS_MADE_AGAIN: u32 = 6;
 /// The wait before topics that could not be made are tried again.
 pub const TOPICS_RETRY: Duration = Duration::from_secs(1);

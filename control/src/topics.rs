@@ -3,6 +3,7 @@
 //! Snapshots pass through here on their way to the roles: a broker whose topics are not there yet is passed on as not ready.
 
 mod deleted;
+mod look;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::limits;
 use deleted::Deleted;
+
+/// Why a broker without its topics is not ready.
+const NOT_READY: &str = "TopicsNotReady";
 
 /// How topics are seen to.
 #[derive(Debug, Clone)]
@@ -54,6 +58,8 @@ pub struct Topics {
     in_force: watch::Sender<u64>,
     deleted: Deleted,
     brokers: BTreeMap<NamespacedName, Seen>,
+    /// The broker that was looked at last.
+    looked_at: Option<NamespacedName>,
 }
 
 /// Tells when a snapshot has reached the roles.
@@ -83,6 +89,8 @@ struct Seen {
     published: Arc<Broker>,
     /// Its topics are as it wants them.
     settled: bool,
+    /// Looks in a row that did not find its topics.
+    missed: u32,
 }
 
 impl Topics {
@@ -101,6 +109,7 @@ impl Topics {
             in_force: watch::Sender::new(0),
             deleted: Deleted::load(&config.data_dir, config.keep_deleted),
             brokers: BTreeMap::new(),
+            looked_at: None,
         };
         topics.pass().await;
         topics
@@ -122,6 +131,8 @@ impl Topics {
     pub async fn run(mut self, drain: Drain) {
         let mut check = interval(limits::DELETED_TOPICS_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(limits::TOPICS_LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let unsettled = self.brokers.values().any(|broker| !broker.settled);
             tokio::select! {
@@ -130,6 +141,9 @@ impl Topics {
                     return drain.signaled().await;
                 },
                 () = sleep(limits::TOPICS_RETRY), if unsettled => {}
+                _ = look.tick() => if !self.look().await {
+                    continue;
+                },
                 _ = check.tick() => {
                     self.remove_expired().await;
                     continue;
@@ -160,7 +174,7 @@ impl Topics {
     async fn see_to(&self, broker: &Arc<Broker>, known: Option<&Seen>) -> Seen {
         if !broker.readiness.is_ready() {
             // Where its topics are may be what is not known about it.
-            return Seen { desired: broker.clone(), published: broker.clone(), settled: true };
+            return Seen { desired: broker.clone(), published: broker.clone(), settled: true, missed: 0 };
         }
         let (readiness, partitions, settled) = match self.ensure(broker).await {
             Ok(partitions) => (Readiness::Ready, partitions, true),
@@ -182,7 +196,7 @@ impl Topics {
             _ if **broker == value => broker.clone(),
             _ => Arc::new(value),
         };
-        Seen { desired: broker.clone(), published, settled }
+        Seen { desired: broker.clone(), published, settled, missed: 0 }
     }
 
     /// Makes the topics of a broker as it wants them; answers the partitions that there are.
@@ -256,7 +270,7 @@ impl Topics {
 
 fn not_made(error: &LogError) -> Readiness {
     let message = format!("its topics could not be made ({}): {error}; it is tried again", error.code());
-    Readiness::not_ready("TopicsNotReady", message)
+    Readiness::not_ready(NOT_READY, message)
 }
 
 fn spec(broker: &Broker, name: &TopicName, partitions: u32) -> TopicSpec {

@@ -85,6 +85,11 @@ impl Book {
         receipts
     }
 
+    /// Whether an event has come to the subscriber.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.subscriber.receipts().iter().any(|receipt| receipt.id() == id)
+    }
+
     fn balance(&self, order: &str) -> Balance {
         let uncertain = self.sent.unknown.iter().chain(&self.sent.doubtful);
         balance(&self.sent.accepted, uncertain, &self.receipts(order))

@@ -166,27 +166,20 @@ pub(crate) async fn deleted(kafka: &Kafka, name: &'static str) -> (Book, Process
     (book, process, topic)
 }
 
-/// Events are refused with the reason, and accepted again once somebody has made the topic anew.
+/// Events are refused with the reason, the Broker says so, and in the end Pelton makes the topic again.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_are_refused_while_their_topic_is_deleted() {
+async fn a_deleted_topic_is_told_of_and_made_again() {
     let Some(kafka) = kafka::shared().await else { return };
-    let (_book, process, topic) = deleted(kafka, "refusing").await;
+    let (book, process, topic) = deleted(kafka, "told").await;
     // What was on its way when the topic went times out first, which says less.
     eventually("events are refused with the topic's name", async || {
-        answered(&process, "refusing", 503).await.contains(&topic).then_some(())
+        answered(&process, "told", 503).await.contains(&topic).then_some(())
     })
     .await;
-    kafka.create_topic(&topic, u32::try_from(PARTITIONS).unwrap(), &[]).await;
-    answered(&process, "refusing", 202).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: topics are looked at once, so a Broker whose topic is gone stays Ready"]
-async fn a_deleted_topic_is_told_of() {
-    let Some(kafka) = kafka::shared().await else { return };
-    let (_book, process, topic) = deleted(kafka, "told").await;
-    answered(&process, "told", 503).await;
     described(&process, "told", &["no, TopicsNotReady", &topic]).await;
+    answered(&process, "told", 202).await;
+    described(&process, "told", &["yes"]).await;
+    eventually("the event is delivered", async || book.has("x-0").then_some(())).await;
 }
 
 /// The cluster is not there at the start, and appears later.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pelton_event_log::embedded::Config;
-use pelton_event_log::{EmbeddedLog, EventLog};
+use pelton_event_log::{BrokerTopics, EmbeddedLog, EventLog};
 use pelton_resources::{Assembly, Defaults, NamespacedName, Overrides, Snapshot, Source, assemble};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::drain::drain;
@@ -147,4 +147,81 @@ async fn a_broker_that_comes_back_keeps_its_topics() {
     topics.pass().await;
     topics.remove_expired().await;
     assert_eq!(world.names().await.len(), 3);
+}
+
+/// What the roles are told of the only broker: whether it is ready, and its partitions.
+fn told(topics: &Topics) -> (bool, u32) {
+    let snapshot = topics.snapshots().borrow().clone();
+    let broker = snapshot.brokers.values().next().unwrap();
+    (broker.readiness.is_ready(), broker.partitions)
+}
+
+/// Looks, and does what follows from it.
+async fn look(topics: &mut Topics) {
+    if topics.look().await {
+        topics.pass().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_gone_takes_its_broker_out_of_service_until_it_is_there_again() {
+    let mut world = World::new();
+    world.want(&broker("b", "log.pelton.dev/partitions: '2'"));
+    let mut topics = world.topics().await;
+    let retry = &BrokerTopics::of("knative-broker-default-b").retry;
+    world.log.delete_topic(retry).await.unwrap();
+    for _ in 1..limits::TOPICS_MISSED {
+        look(&mut topics).await;
+        assert_eq!(told(&topics), (true, 2), "one look may be mistaken");
+    }
+    for _ in limits::TOPICS_MISSED..limits::TOPICS_MADE_AGAIN {
+        look(&mut topics).await;
+        assert_eq!(told(&topics), (false, 2));
+        assert_eq!(world.names().await.len(), 2, "whoever deleted it may have something in mind");
+    }
+    look(&mut topics).await;
+    assert_eq!(told(&topics), (true, 2));
+    assert_eq!(world.names().await, three("knative-broker-default-b", 2));
+
+    // Somebody else makes it.
+    world.log.delete_topic(retry).await.unwrap();
+    for _ in 0..limits::TOPICS_MISSED {
+        look(&mut topics).await;
+    }
+    assert_eq!(told(&topics), (false, 2));
+    let snapshot = topics.snapshots().borrow().clone();
+    let again = super::spec(snapshot.brokers.values().next().unwrap(), retry, 2);
+    world.log.ensure_topic(&again).await.unwrap();
+    look(&mut topics).await;
+    assert_eq!(told(&topics), (true, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_others_add_are_used() {
+    let mut world = World::new();
+    world.want(&broker("b", "log.pelton.dev/partitions: '2'"));
+    let mut topics = world.topics().await;
+    let events = BrokerTopics::of("knative-broker-default-b").events;
+    let snapshot = topics.snapshots().borrow().clone();
+    let more = super::spec(snapshot.brokers.values().next().unwrap(), &events, 5);
+    world.log.ensure_topic(&more).await.unwrap();
+    look(&mut topics).await;
+    assert_eq!(told(&topics), (true, 5));
+    assert_eq!(world.names().await, three("knative-broker-default-b", 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_broker_has_its_turn() {
+    let mut world = World::new();
+    let count = limits::TOPICS_LOOKED_AT + 2;
+    let yaml: String =
+        (0..count).map(|number| broker(&format!("b{number}"), "log.pelton.dev/partitions: '1'")).collect();
+    world.want(&yaml);
+    let mut topics = world.topics().await;
+    let mut seen = topics.turn();
+    assert_eq!(seen.len(), limits::TOPICS_LOOKED_AT);
+    seen.extend(topics.turn().into_iter().take(2));
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), count);
 }

@@ -243,6 +243,15 @@ impl EventLog for EmbeddedLog {
         Box::pin(self.job(|answer| Job::DeleteTopic(topic.clone(), answer)))
     }
 
+    fn topic<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<Option<TopicInfo>, LogError>> {
+        Box::pin(async move {
+            if self.shared.is_closed() {
+                return Err(LogError::Closed);
+            }
+            Ok(self.shared.topics.load().get(topic).map(|topic| topic.info()))
+        })
+    }
+
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, LogError>> {
         Box::pin(async move {
             if self.shared.is_closed() {

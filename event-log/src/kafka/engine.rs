@@ -473,6 +473,13 @@ impl EventLog for KafkaLog {
         Box::pin(self.0.delete_topic(topic))
     }
 
+    fn topic<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<Option<TopicInfo>, LogError>> {
+        Box::pin(async move {
+            self.0.open()?;
+            topics::find(&self.0.route(topic)?, topic).await
+        })
+    }
+
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, LogError>> {
         Box::pin(self.0.topics())
     }

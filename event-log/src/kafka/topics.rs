@@ -129,6 +129,15 @@ pub(super) async fn grow_beside(
     Ok(())
 }
 
+/// The topic, if it is there, and its progress topic with an events topic.
+pub(super) async fn find(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<TopicInfo>, LogError> {
+    let Some(partitions) = self::partitions(cluster, name).await? else { return Ok(None) };
+    if !name.is_beside() && self::partitions(cluster, &progress_topic(name)).await?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(TopicInfo { name: name.clone(), partitions, bytes: 0 }))
+}
+
 async fn partitions(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<u32>, LogError> {
     let name = name.clone();
     cluster.ask(move |cluster| cluster.partitions(&name)).await
