@@ -73,7 +73,7 @@ pub trait EventLog: Send + Sync + fmt::Debug + 'static {
     /// Deletes a topic with all it holds, progress included. Deleting one that is not there succeeds.
     fn delete_topic<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<(), LogError>>;
 
-    /// The topic, if it is there with all that belongs to it.
+    /// The topic, if it is there.
     fn topic<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<Option<TopicInfo>, LogError>> {
         Box::pin(async move {
             let all = self.topics().await?;

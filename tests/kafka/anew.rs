@@ -52,11 +52,32 @@ async fn a_topic_that_is_replaced_behind_the_back_of_all_loses_nothing() {
     book.settled().await;
 }
 
-async fn post(pelton: &Pelton, id: &str) {
+async fn post(pelton: &Pelton, broker: &str, id: &str) {
     let headers = [("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", "/test"), ("ce-type", "t")];
     eventually(&format!("{id} is accepted"), async || {
-        let answer = http::request(pelton.ingress, Method::POST, "/default/waiting", &headers, "").await;
+        let path = format!("/default/{broker}");
+        let answer = http::request(pelton.ingress, Method::POST, &path, &headers, "").await;
         (answer.status == 202).then_some(())
+    })
+    .await;
+}
+
+/// A broker of one partition, with a trigger of the same name.
+fn small(name: &str, subscriber: &Subscriber, backoff: &str) -> String {
+    let url = subscriber.url("/");
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{default.topic.partitions: \"1\"}}\n---\n\
+         apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: {name}}}\n\
+         spec: {{config: {{apiVersion: v1, kind: ConfigMap, name: {name}}}}}\n---\n\
+         apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: {name}}}\nspec:\n  broker: {name}\n  \
+         subscriber: {{uri: \"{url}\"}}\n  delivery: {{retry: 50, backoffPolicy: linear, backoffDelay: {backoff}}}\n"
+    )
+}
+
+async fn taken(subscriber: &Subscriber, id: &str) {
+    eventually(&format!("{id} is delivered"), async || {
+        let of_it = |receipt: &Receipt| receipt.id() == id && receipt.answered == 204;
+        subscriber.receipts().iter().any(of_it).then_some(())
     })
     .await;
 }
@@ -67,21 +88,11 @@ async fn post(pelton: &Pelton, id: &str) {
 async fn retries_outlive_their_topic_and_hide_no_event_of_the_new_one() {
     let Some(kafka) = kafka::shared().await else { return };
     let subscriber = Subscriber::scripted(|_| Behaviour::Status(503)).await;
-    let url = subscriber.url("/");
-    let fleet = Fleet::new(
-        &format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: waiting}}\ndata: {{default.topic.partitions: \"1\"}}\n---\n\
-             apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: waiting}}\n\
-             spec: {{config: {{apiVersion: v1, kind: ConfigMap, name: waiting}}}}\n---\n\
-             apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: waiting}}\nspec:\n  broker: waiting\n  \
-             subscriber: {{uri: \"{url}\"}}\n  delivery: {{retry: 20, backoffPolicy: linear, backoffDelay: PT10S}}\n"
-        ),
-        &kafka.bootstrap(),
-    );
+    let fleet = Fleet::new(&small("waiting", &subscriber, "PT10S"), &kafka.bootstrap());
     let process = fleet.start("run").await;
     let old = ["old-0", "old-1", "old-2"];
     for id in old {
-        post(&process.pelton, id).await;
+        post(&process.pelton, "waiting", id).await;
     }
     let topic = "knative-broker-default-waiting";
     kafka.consume("waiting-readers", &format!("{topic}_retry"), old.len()).await;
@@ -92,16 +103,37 @@ async fn retries_outlive_their_topic_and_hide_no_event_of_the_new_one() {
     let process = fleet.start("run").await;
     let new = ["new-0", "new-1", "new-2"];
     for id in new {
-        post(&process.pelton, id).await;
+        post(&process.pelton, "waiting", id).await;
     }
     for id in old.iter().chain(&new) {
-        let taken = |receipt: &Receipt| receipt.id() == *id && receipt.answered == 204;
-        eventually(&format!("{id} is delivered"), async || {
-            subscriber.receipts().iter().any(taken).then_some(())
-        })
-        .await;
+        taken(&subscriber, id).await;
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let taken = subscriber.receipts().iter().filter(|receipt| receipt.answered == 204).count();
-    assert_eq!(taken, old.len() + new.len(), "each was delivered once");
+    let count = subscriber.receipts().iter().filter(|receipt| receipt.answered == 204).count();
+    assert_eq!(count, old.len() + new.len(), "each was delivered once");
+}
+
+/// Somebody deletes the progress topic: whoever owns its partitions writes it again from memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_progress_topic_that_is_deleted_is_written_again() {
+    let Some(kafka) = kafka::shared().await else { return };
+    let subscriber = Subscriber::scripted(|_| Behaviour::Status(503)).await;
+    let fleet = Fleet::new(&small("owing", &subscriber, "PT1S"), &kafka.bootstrap());
+    let process = fleet.start("run").await;
+    post(&process.pelton, "owing", "owed").await;
+    eventually("it is tried", async || (subscriber.count() > 0).then_some(())).await;
+    let topic = "knative-broker-default-owing_progress";
+    kafka.delete_topic(topic).await;
+    eventually("the topic is there again", async || {
+        kafka.topic_names().await.iter().any(|name| name == topic).then_some(())
+    })
+    .await;
+    // The claim, the row of the trigger, two heads, and that they are complete.
+    kafka.consume("owing-readers", topic, 5).await;
+    process.pelton.kill().await;
+    subscriber.behave(|_| Behaviour::Status(204));
+    let process = fleet.start("run").await;
+    taken(&subscriber, "owed").await;
+    post(&process.pelton, "owing", "new").await;
+    taken(&subscriber, "new").await;
 }

@@ -89,7 +89,7 @@ impl Seen {
             } else {
                 "if it does not come back, it is made again"
             };
-            let message = format!("its topic {topic}, or what belongs to it, is gone; {then}");
+            let message = format!("its topic {topic} is gone; {then}");
             let readiness = Readiness::not_ready(super::NOT_READY, message);
             self.published = Arc::new(Broker { readiness, ..Broker::clone(&self.published) });
             return true;

@@ -9,11 +9,11 @@ use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::cluster::Cluster;
-use super::incarnation::Identities;
+use super::incarnation::{Both, Identities, TopicId};
 use super::mirror::Mirror;
 use super::producer::Outgoing;
 use super::progress::{Book, Changed, Loaded, Loader, Of, ProgressRecord};
-use super::topics::{grow_beside, ids_of_both, progress_topic};
+use super::topics::{grow_beside, ids, progress_topic, restore_progress};
 use crate::lease::LeaseHolder;
 use crate::limits::{KAFKA_IDENTITY_INTERVAL, KAFKA_RETRY_MAX, KAFKA_RETRY_MIN};
 use crate::{
@@ -31,6 +31,8 @@ pub(super) struct Owner {
     held: Mutex<HashMap<Partition, Held>>,
     pub(super) lease: LeaseHolder,
     pub(super) mirror: Mirror,
+    /// The progress topic that this process has written to last.
+    written_to: Mutex<TopicId>,
     changes: mpsc::UnboundedSender<OwnershipChange>,
 }
 
@@ -54,7 +56,8 @@ impl Owner {
     ) -> Self {
         let progress = progress_topic(&events);
         let (held, lease) = (Mutex::default(), LeaseHolder::new());
-        Self { events, progress, cluster, runtime, held, lease, mirror: Mirror::default(), changes }
+        let (mirror, written_to) = (Mirror::default(), Mutex::default());
+        Self { events, progress, cluster, runtime, held, lease, mirror, written_to, changes }
     }
 
     /// Whether nobody listens to changes of ownership any more.
@@ -64,29 +67,42 @@ impl Owner {
 
     /// Kafka gives us the partition: its progress is taken over, then its dispatcher is told.
     pub(super) fn gain(self: &Arc<Self>, partition: Partition) {
-        self.begin(partition, &mut self.held());
+        self.begin(partition, None, &mut self.held());
     }
 
-    /// Takes a partition over anew: its topics are not what its progress speaks of.
+    /// Takes a partition over from itself: its topics are not what its progress speaks of. Only who is known to own it still
+    /// may do so: what it knows becomes what counts.
     fn gain_again(self: &Arc<Self>, partition: Partition, held: &mut HashMap<Partition, Held>) {
-        if let Some(Held::Owned(_)) = held.get(&partition) {
-            let _ = self.changes.send(OwnershipChange::Lost { partition });
-            self.begin(partition, held);
+        if !self.lease.lease().holds() {
+            return;
+        }
+        match held.remove(&partition) {
+            Some(Held::Owned(book)) => {
+                let _ = self.changes.send(OwnershipChange::Lost { partition });
+                self.begin(partition, Some(book), held);
+            }
+            Some(other) => drop(held.insert(partition, other)),
+            None => {}
         }
     }
 
-    fn begin(self: &Arc<Self>, partition: Partition, held: &mut HashMap<Partition, Held>) {
+    fn begin(
+        self: &Arc<Self>,
+        partition: Partition,
+        known: Option<Box<Book>>,
+        held: &mut HashMap<Partition, Held>,
+    ) {
         // Under the lock, so that nothing overtakes it.
         let _ = self.changes.send(OwnershipChange::Coming { partition });
         let owner = self.clone();
-        let task = self.runtime.spawn(async move { owner.take_over(partition).await });
+        let task = self.runtime.spawn(async move { owner.take_over(partition, known).await });
         held.insert(partition, Held::Gaining(task.abort_handle()));
     }
 
-    async fn take_over(self: Arc<Self>, partition: Partition) {
+    async fn take_over(self: Arc<Self>, partition: Partition, known: Option<Box<Book>>) {
         let mut wait = KAFKA_RETRY_MIN;
         let taken = loop {
-            match self.try_take_over(partition).await {
+            match self.try_take_over(partition, known.as_deref()).await {
                 Ok(book) => break Held::Owned(Box::new(book)),
                 Err(TakeOverError::Damaged(reason)) => break Held::Damaged(reason),
                 Err(TakeOverError::Log(error)) => {
@@ -109,18 +125,22 @@ impl Owner {
         let _ = self.changes.send(OwnershipChange::Gained { partition, epoch, lease });
     }
 
-    async fn try_take_over(&self, partition: Partition) -> Result<Book, TakeOverError> {
+    async fn try_take_over(&self, partition: Partition, known: Option<&Book>) -> Result<Book, TakeOverError> {
         let topics = crate::BrokerTopics::of(self.events.as_str());
         let beside = [topics.retry, topics.dead_letter, self.progress.clone()];
         grow_beside(&self.cluster, &beside, partition + 1).await?;
-        let ids = ids_of_both(&self.cluster, &self.events).await?.all();
-        let missing = || format!("topic {} or its retry topic does not exist", self.events);
-        let ids = ids.ok_or_else(|| LogError::Unavailable(missing().into()))?;
+        let (ids, progress) = self.ids().await?;
+        let missing =
+            || LogError::Unavailable(format!("topic {} or one beside it is missing", self.events).into());
+        let (ids, progress) = ids.all().zip(progress).ok_or_else(missing)?;
         let claim = self.write(partition, vec![ProgressRecord::claim(&claimant())]).await?;
         let [(_, claim)] = claim[..] else {
             return Err(LogError::Unavailable("Kafka did not say where the claim is".into()).into());
         };
-        let mut loaded = load(&self.cluster, &self.progress, partition, Some(claim)).await?;
+        let mut loaded = match known {
+            Some(book) => book.as_loaded(),
+            None => load(&self.cluster, &self.progress, partition, Some(claim)).await?,
+        };
         let now = loaded.identities.now(&ids);
         for of in [Of::Events, Of::Retry] {
             if now.of(of).incarnation > loaded.identities.of(of).incarnation {
@@ -134,7 +154,16 @@ impl Owner {
         self.write(partition, heads).await?;
         self.write(partition, vec![book.completion()]).await?;
         self.write(partition, loaded.removals).await?;
+        *self.written_to() = progress;
         Ok(book)
+    }
+
+    /// The ids of the topics whose progress is saved, and that of the topic it is saved in.
+    async fn ids(&self) -> Result<(Both<Option<TopicId>>, Option<TopicId>), LogError> {
+        let retry = crate::BrokerTopics::of(self.events.as_str()).retry;
+        let [events, retry, progress] =
+            ids(&self.cluster, [self.events.clone(), retry, self.progress.clone()]).await?;
+        Ok((Both { events, retry }, progress))
     }
 
     async fn write(
@@ -156,10 +185,19 @@ impl Owner {
             return Ok(());
         }
         // While one is not there, it is waited for.
-        let Some(ids) = ids_of_both(&self.cluster, &self.events).await?.all() else { return Ok(()) };
+        let (Some(ids), progress) = self.ids().await.map(|(ids, progress)| (ids.all(), progress))? else {
+            return Ok(());
+        };
+        let Some(progress) = progress else {
+            tracing::error!(topic = %self.progress, "somebody has deleted it: it is made again from what is in memory");
+            return restore_progress(&self.cluster, &self.events).await;
+        };
+        let is_lost = !progress.may_be(&self.written_to());
         let mut held = self.held();
         let is_other = |(partition, held): (&Partition, &Held)| match held {
-            Held::Owned(book) if book.identities().now(&ids) != *book.identities() => Some(*partition),
+            Held::Owned(book) if is_lost || book.identities().now(&ids) != *book.identities() => {
+                Some(*partition)
+            }
             _ => None,
         };
         let others: Vec<_> = held.iter().filter_map(is_other).collect();
@@ -292,6 +330,10 @@ impl Owner {
     /// All partitions that Kafka has given to this process.
     pub(super) fn partitions(&self) -> Vec<Partition> {
         self.held().keys().copied().collect()
+    }
+
+    fn written_to(&self) -> MutexGuard<'_, TopicId> {
+        self.written_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Partition, Held>> {

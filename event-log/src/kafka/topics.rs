@@ -66,12 +66,27 @@ async fn ensure_progress(
     if let Some(found) = partitions(cluster, &name).await? {
         return grow(cluster, &name, found, wanted).await.map(drop);
     }
-    let config = PROGRESS.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let made = create(cluster, &name, wanted, like, &config.into()).await?;
+    let made = make_progress(cluster, events, wanted, like).await?;
     if was_there && made.by_us {
         adopt(cluster, events, wanted).await?;
     }
     Ok(())
+}
+
+async fn make_progress(
+    cluster: &Arc<Cluster>,
+    events: &TopicName,
+    partitions: u32,
+    like: &KafkaTopic,
+) -> Result<Made, LogError> {
+    let config = PROGRESS.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    create(cluster, &progress_topic(events), partitions, like, &config.into()).await
+}
+
+/// Makes a progress topic that somebody has deleted, for an owner that has its content in memory.
+pub(super) async fn restore_progress(cluster: &Arc<Cluster>, events: &TopicName) -> Result<(), LogError> {
+    let Some(partitions) = partitions(cluster, events).await? else { return Ok(()) };
+    make_progress(cluster, events, partitions, &KafkaTopic::default()).await.map(drop)
 }
 
 /// Notes where a topic of others ends: triggers do not start with what is before.
@@ -100,7 +115,8 @@ pub(super) async fn ids_of_both(
     Ok(Both { events, retry })
 }
 
-async fn ids<const N: usize>(
+/// The ids that topics have now; `None` for one that is not there.
+pub(super) async fn ids<const N: usize>(
     cluster: &Arc<Cluster>,
     topics: [TopicName; N],
 ) -> Result<[Option<TopicId>; N], LogError> {
@@ -129,13 +145,10 @@ pub(super) async fn grow_beside(
     Ok(())
 }
 
-/// The topic, if it is there, and its progress topic with an events topic.
+/// The topic, if it is there.
 pub(super) async fn find(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<TopicInfo>, LogError> {
-    let Some(partitions) = self::partitions(cluster, name).await? else { return Ok(None) };
-    if !name.is_beside() && self::partitions(cluster, &progress_topic(name)).await?.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(TopicInfo { name: name.clone(), partitions, bytes: 0 }))
+    let found = partitions(cluster, name).await?;
+    Ok(found.map(|partitions| TopicInfo { name: name.clone(), partitions, bytes: 0 }))
 }
 
 async fn partitions(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<u32>, LogError> {

@@ -73,6 +73,12 @@ impl Book {
         all
     }
 
+    /// The same, as if it had been found in the topic.
+    pub(in crate::kafka) fn as_loaded(&self) -> Loaded {
+        let (events, retry) = (self.progress(Of::Events), self.progress(Of::Retry));
+        Loaded { events, retry, identities: self.identities.clone(), removals: Vec::new() }
+    }
+
     /// What makes the epoch count; written once all of the snapshot is acknowledged.
     pub(in crate::kafka) fn completion(&self) -> ProgressRecord {
         ProgressRecord::complete(self.epoch, &self.identities)
