@@ -244,6 +244,16 @@ pub struct Chunk {
     pub entries: Vec<Entry>,
     /// Where to read on: past the last entry and past gaps behind it.
     pub next: Offset,
+    /// The first offset that is kept, if the reader wanted ones before it.
+    pub kept_from: Option<Offset>,
+}
+
+impl Chunk {
+    /// Entries of which nothing before them is missing.
+    #[must_use]
+    pub const fn new(entries: Vec<Entry>, next: Offset) -> Self {
+        Self { entries, next, kept_from: None }
+    }
 }
 
 /// What the log holds at an offset.

@@ -74,6 +74,10 @@ pub const KAFKA_RETRY_MAX: Duration = Duration::from_secs(5);
 pub const KAFKA_POLL: Duration = Duration::from_millis(200);
 /// The same while a partition is being given up.
 pub const KAFKA_POLL_BUSY: Duration = Duration::from_millis(10);
+/// While records are under way, the thread that hears of their end looks so often whether it is to stop.
+pub const KAFKA_REPORTS_POLL: Duration = Duration::from_millis(100);
+/// While none are, errors of the producer's client are heard so often.
+pub const KAFKA_REPORTS_IDLE: Duration = Duration::from_millis(500);
 /// The member proves that it is alive every session time-out divided by this.
 pub const KAFKA_COMMITS_A_SESSION: u32 = 4;
 /// No delivery starts once the last proof is older than the session time-out divided by this.

@@ -149,6 +149,8 @@ pub struct TopicInfo {
     pub partitions: u32,
     /// Bytes it takes up.
     pub bytes: u64,
+    /// The age at which its records go, whether they are owed or not; `None`: those that are owed are spared, or none go.
+    pub lifetime: Option<Duration>,
 }
 
 /// The partition of `key` among `partitions`, as Kafka's Java clients compute it (murmur2, sign bit cleared), so that keys

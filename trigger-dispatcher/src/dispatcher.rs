@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::select::TriggerTable;
-use crate::status::{Board, Handle};
+use crate::status::{Board, BrokerStatus, Handle};
 use crate::topics;
 
 /// How the dispatcher behaves.
@@ -343,6 +343,7 @@ async fn serve(
     };
     let Some(Ok(events)) = stop.run_until_cancelled(topics).await else { return };
     status.set_problem(None);
+    status.set_lifetime(events.lifetime);
     let Config { lane_concurrency_max, save_interval, wait_in_place_max, stop_grace, .. } = shared.config;
     let parts = Parts {
         broker: broker.name.clone(),
@@ -360,18 +361,18 @@ async fn serve(
         stop_grace,
         clock: shared.clock.clone(),
         metrics: shared.metrics.broker(&broker.name),
-        status,
+        status: status.clone(),
         tables,
         stop,
     };
     tokio::select! {
         () = BrokerTask::new(parts).run() => {}
-        () = keep_topics(&shared, brokers) => {}
+        () = keep_topics(&shared, brokers, &status) => {}
     }
 }
 
 /// Brings each change of the Broker to its topics, the newest only, until the log has taken it. Runs for ever.
-async fn keep_topics(shared: &Shared, mut brokers: watch::Receiver<Arc<Broker>>) {
+async fn keep_topics(shared: &Shared, mut brokers: watch::Receiver<Arc<Broker>>, status: &BrokerStatus) {
     let mut failures = 0_u32;
     loop {
         let again = limits::LOG_RETRY_MIN * 2_u32.saturating_pow(failures.min(16));
@@ -383,7 +384,10 @@ async fn keep_topics(shared: &Shared, mut brokers: watch::Receiver<Arc<Broker>>)
         }
         let broker = brokers.borrow_and_update().clone();
         match shared.ensure(&broker).await {
-            Ok(_) => failures = 0,
+            Ok(events) => {
+                failures = 0;
+                status.set_lifetime(events.lifetime);
+            }
             Err(error) => {
                 if failures == 0 {
                     tracing::warn!(broker = %broker.name, code = error.code(), "its topics cannot be changed yet: {error}");

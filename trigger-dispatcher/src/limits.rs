@@ -89,3 +89,8 @@ pub const LOG_RETRY_MAX: Duration = Duration::from_secs(5);
 pub const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// Destinations that are kept parsed.
 pub const PREPARED_TARGETS_MAX: usize = 16_384;
+
+/// Stretches of offsets that the log let go, of those a broker's status tells; the newest stay.
+pub const EXPIRED_STRETCHES: usize = 16;
+/// The share of the age at which the log lets events go from which on it is warned of it.
+pub const EXPIRY_WARNING: f64 = 0.8;

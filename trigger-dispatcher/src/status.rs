@@ -1,9 +1,12 @@
 //! What the dispatcher knows about triggers and brokers: for `describe`, for the scaler, for metrics.
 
+mod expiry;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use pelton_event::Timestamp;
 use pelton_event_log::HeldLanes;
@@ -11,7 +14,8 @@ use pelton_resources::contracts::{BacklogSource, ResourceStatus, StatusSource, T
 use pelton_resources::{Kind, NamespacedName, Readiness, Snapshot, Trigger};
 use tokio::sync::watch;
 
-use crate::core::{PartitionStatus, TriggerCounters};
+use self::expiry::Expiry;
+use crate::core::{Expired, PartitionStatus, TriggerCounters};
 
 /// What the broker tasks tell about themselves. It holds one row per trigger, whatever the number of events.
 #[derive(Debug, Default)]
@@ -29,6 +33,7 @@ pub(crate) struct BrokerStatus {
     held: Mutex<HeldLanes>,
     /// Triggers that cannot start yet.
     waiting: Mutex<BTreeMap<NamespacedName, Box<str>>>,
+    expiry: Mutex<Expiry>,
     /// Whether every partition that this process was given so far, and one at least, knows the triggers.
     settled_in: AtomicBool,
 }
@@ -109,6 +114,22 @@ impl BrokerStatus {
         }
     }
 
+    /// Says at which age the log lets events go, owed or not; `None`: it spares what is owed.
+    pub(crate) fn set_lifetime(&self, lifetime: Option<Duration>) {
+        lock(&self.expiry).set_lifetime(lifetime);
+    }
+
+    /// Events are lost. Answers whether they do not just continue a known stretch.
+    pub(crate) fn note_expired(&self, expired: Expired) -> bool {
+        lock(&self.expiry).note(expired)
+    }
+
+    /// Looks which triggers are about to lose events. Answers those that were not a moment ago, with what is to be said.
+    pub(crate) fn look_for_expiry(&self, now: Timestamp) -> Vec<(NamespacedName, String)> {
+        let triggers = self.triggers();
+        lock(&self.expiry).look(triggers.iter().map(|(name, counters)| (name, &**counters)), now)
+    }
+
     /// Who else uses the consumer group of a trigger.
     fn group_in_use(&self, trigger: &NamespacedName) -> Option<String> {
         if let Some(reason) = lock(&self.waiting).get(trigger) {
@@ -183,6 +204,12 @@ impl Handle {
         let mut status = ResourceStatus { readiness, ..ResourceStatus::default() };
         if let Some(counters) = counters {
             fill(&mut status, &counters);
+        }
+        if let Some(broker) = broker {
+            let expiry = lock(&broker.expiry);
+            let facts =
+                [("about to expire", expiry.threat_to(name)), ("expired offsets", expiry.lost_of(name))];
+            status.facts.extend(facts.into_iter().filter_map(|(label, text)| Some((label, text?))));
         }
         Some(status)
     }

@@ -60,7 +60,7 @@ impl EventLog for FakeLog {
             if *self.topics_fail.lock().unwrap() {
                 return Err(LogError::Unavailable("no broker answers".into()));
             }
-            Ok(TopicInfo { name: spec.name.clone(), partitions: self.partitions, bytes: 0 })
+            Ok(TopicInfo { name: spec.name.clone(), partitions: self.partitions, bytes: 0, lifetime: None })
         })
     }
 

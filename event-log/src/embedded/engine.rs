@@ -116,7 +116,7 @@ impl EmbeddedLog {
                 Plan::Gone => {
                     return Err(LogError::NoSuchPartition(partition.topic.clone(), partition.home.1));
                 }
-                Plan::AtEnd { next } if !limit.wait => return Ok(Chunk { entries: Vec::new(), next }),
+                Plan::AtEnd { next } if !limit.wait => return Ok(Chunk::new(Vec::new(), next)),
                 Plan::AtEnd { .. } if self.shared.is_closed() => return Err(LogError::Closed),
                 Plan::AtEnd { .. } => arrived.await,
                 Plan::Tail { first, payloads } => return Ok(read::decode_tail(first, payloads)),
@@ -193,7 +193,11 @@ impl EventLog for EmbeddedLog {
     ) -> BoxFuture<'a, Result<Chunk, LogError>> {
         Box::pin(async move {
             let partition = self.partition(topic, partition)?;
-            self.read_partition(&partition, from, limit).await
+            let mut chunk = self.read_partition(&partition, from, limit).await?;
+            // It may have grown since, but not beyond what was read.
+            let first = chunk.entries.first().map_or(chunk.next, |entry| entry.offset);
+            chunk.kept_from = Some(partition.view().start.min(first)).filter(|start| *start > from);
+            Ok(chunk)
         })
     }
 

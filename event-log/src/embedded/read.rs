@@ -73,7 +73,7 @@ fn from_tail(view: &View, from: Offset, limit: ReadLimit) -> Vec<Bytes> {
 pub(super) fn decode_tail(first: Offset, payloads: Vec<Bytes>) -> Chunk {
     let next = first + payloads.len() as u64;
     let entries = (first..).zip(payloads).map(|(offset, payload)| entry(offset, payload)).collect();
-    Chunk { entries, next }
+    Chunk::new(entries, next)
 }
 
 fn entry(offset: Offset, payload: Bytes) -> Entry {
@@ -88,7 +88,7 @@ const DAMAGED: &str = "the record is damaged on the disk";
 
 /// Entries for lost offsets, so that each is accounted for.
 pub(super) fn lost(from: Offset, to: Offset, limit: ReadLimit) -> Chunk {
-    let mut chunk = Chunk { entries: Vec::new(), next: from };
+    let mut chunk = Chunk::new(Vec::new(), from);
     fill_lost(&mut chunk, to, limit.entries.max(1));
     chunk
 }
@@ -113,7 +113,7 @@ pub(super) fn from_disk(
     let (from, to) = range;
     let max_entries = limit.entries.max(1);
     let max_bytes = limit.bytes.min(READ_BYTES_MAX);
-    let mut chunk = Chunk { entries: Vec::new(), next: from };
+    let mut chunk = Chunk::new(Vec::new(), from);
     let mut bytes = 0;
     let wanted = Stretch { home, from, to, bytes: max_bytes };
     let reached = stretch(shared, segment, wanted, |place, payload| {

@@ -78,7 +78,12 @@ impl Topic {
     }
 
     pub(super) fn info(&self) -> TopicInfo {
-        TopicInfo { name: self.spec.name.clone(), partitions: self.spec.partitions, bytes: self.bytes() }
+        TopicInfo {
+            name: self.spec.name.clone(),
+            partitions: self.spec.partitions,
+            bytes: self.bytes(),
+            lifetime: None,
+        }
     }
 
     /// Whether its records are kept until their progress has passed them. Dead letters have no reader that saves progress:

@@ -243,7 +243,12 @@ impl Shared {
         let mut all = Vec::new();
         for cluster in clusters {
             let found = cluster.ask(Cluster::topics).await?;
-            all.extend(found.into_iter().map(|(name, partitions)| TopicInfo { name, partitions, bytes: 0 }));
+            all.extend(found.into_iter().map(|(name, partitions)| TopicInfo {
+                name,
+                partitions,
+                bytes: 0,
+                lifetime: None,
+            }));
         }
         Ok(all)
     }

@@ -28,10 +28,12 @@ impl Shared {
         let unknown =
             || format!("partition {partition} of topic {topic} is not known to have an offset {from}");
         let mut start = incarnation.of_kafka(from).ok_or_else(|| LogError::Unavailable(unknown().into()))?;
+        let mut kept_from = None;
         loop {
             match cluster.readers.read(topic, partition, start, limit).await {
                 Ok(mut chunk) => {
                     chunk.next = incarnation.lasting(chunk.next);
+                    chunk.kept_from = kept_from.filter(|start| *start > from);
                     chunk
                         .entries
                         .iter_mut()
@@ -54,6 +56,7 @@ impl Shared {
                         return Err(LogError::Unavailable(why.into()));
                     }
                     start = start.max(bounds.start);
+                    kept_from = Some(incarnation.lasting(start));
                 }
             }
         }

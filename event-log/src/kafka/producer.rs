@@ -1,7 +1,9 @@
 //! Appending: records go to Kafka one by one, and an append is answered when all of its records are acknowledged.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,10 +15,11 @@ use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::metadata::Metadata;
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
 use super::client::{self, Health};
 use super::config::Config;
+use crate::limits::{KAFKA_REPORTS_IDLE, KAFKA_REPORTS_POLL};
 use crate::{AppendError, Offset, Partition, TopicName};
 
 /// What is told once all of a batch is acknowledged, or will not be.
@@ -45,7 +48,7 @@ impl Outgoing {
 
 /// The producer of a cluster: idempotent, `acks=all`.
 pub(super) struct Producer {
-    client: ArcSwap<ThreadedProducer<Acknowledged>>,
+    client: ArcSwap<Client>,
     config: ClientConfig,
     health: Arc<Health>,
 }
@@ -76,15 +79,8 @@ impl Producer {
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", (settings.queue_bytes / 1024).max(1).to_string())
             .set("delivery.report.only.error", "false");
-        let client = Self::client(&config, &health)?;
+        let client = Client::start(&config, &health)?;
         Ok(Self { client: ArcSwap::from_pointee(client), config, health })
-    }
-
-    fn client(
-        config: &ClientConfig,
-        health: &Arc<Health>,
-    ) -> Result<ThreadedProducer<Acknowledged>, KafkaError> {
-        ThreadedProducer::from_config_and_context(config, Acknowledged { health: health.clone() })
     }
 
     /// Sends the records; `done` hears of their end, from a thread of the client that must not be kept waiting.
@@ -114,18 +110,19 @@ impl Producer {
             if let Some(value) = &record.value {
                 to_send = to_send.payload(value);
             }
-            if let Err((error, refused)) = client.send(to_send) {
+            if let Err((error, refused)) = client.producer.send(to_send) {
                 let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len);
                 refused.delivery_opaque.end(Err(refusal(&error, bytes, &topic, partition)));
             }
         }
+        client.expect_reports();
     }
 
     /// Takes a new client if this one cannot go on (a fatal error of the idempotent producer).
     pub(super) fn renew_if_broken(&self) {
         let client = self.client.load_full();
-        let Some((code, reason)) = client.client().fatal_error() else { return };
-        match Self::client(&self.config, &self.health) {
+        let Some((code, reason)) = client.producer.client().fatal_error() else { return };
+        match Client::start(&self.config, &self.health) {
             Ok(fresh) => {
                 tracing::warn!(%code, "the Kafka producer starts anew: {reason}");
                 self.client.store(Arc::new(fresh));
@@ -136,12 +133,61 @@ impl Producer {
 
     /// Asks what a topic is.
     pub(super) fn metadata(&self, topic: &TopicName, timeout: Duration) -> Result<Metadata, KafkaError> {
-        self.client.load().client().fetch_metadata(Some(topic.as_str()), timeout)
+        self.client.load().producer.client().fetch_metadata(Some(topic.as_str()), timeout)
     }
 
     /// Waits until everything sent so far has its end.
     pub(super) fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
-        self.client.load().flush(timeout)
+        self.client.load().producer.flush(timeout)
+    }
+}
+
+/// A client and the thread that hears what became of its records. While nothing is under way the thread rests. The wrapper's
+/// own one does not, and spins for the last part of a millisecond of each wait: a hundredth of a processor for nothing.
+struct Client {
+    producer: Arc<BaseProducer<Acknowledged>>,
+    ended: Arc<AtomicBool>,
+    reports: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    fn start(config: &ClientConfig, health: &Arc<Health>) -> Result<Self, KafkaError> {
+        let context = Acknowledged { health: health.clone() };
+        let producer = Arc::new(BaseProducer::from_config_and_context(config, context)?);
+        let ended = Arc::<AtomicBool>::default();
+        let (heard, until) = (producer.clone(), ended.clone());
+        let hear = move || {
+            while !until.load(Ordering::Acquire) {
+                // Reports and errors that wait to be heard are counted, too.
+                if heard.in_flight_count() > 0 {
+                    heard.poll(KAFKA_REPORTS_POLL);
+                } else {
+                    std::thread::park_timeout(KAFKA_REPORTS_IDLE);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("kafka-reports".to_owned());
+        let failed = |error: std::io::Error| KafkaError::ClientCreation(error.to_string());
+        let reports = Some(thread.spawn(hear).map_err(failed)?);
+        Ok(Self { producer, ended, reports })
+    }
+
+    /// Something was sent: the thread must not rest.
+    fn expect_reports(&self) {
+        self.reports.iter().for_each(|reports| reports.thread().unpark());
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        self.expect_reports();
+        // What is told of a record may be the last to hold the client; the thread does not wait for itself.
+        let own = std::thread::current().id();
+        if let Some(reports) = self.reports.take_if(|reports| reports.thread().id() != own) {
+            // It does not panic, and if it did, nothing else could be done.
+            let _ = reports.join();
+        }
     }
 }
 

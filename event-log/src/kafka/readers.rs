@@ -438,7 +438,7 @@ impl Cursor {
         }
         let is_over = !limit.wait && self.end.is_some() && self.fetched.is_empty();
         let next = self.position;
-        (!entries.is_empty() || next > from || is_over).then_some(Chunk { entries, next })
+        (!entries.is_empty() || next > from || is_over).then_some(Chunk::new(entries, next))
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::cluster::{Cluster, unavailable};
@@ -52,7 +53,8 @@ pub(super) async fn ensure(cluster: &Arc<Cluster>, spec: &TopicSpec) -> Result<T
     if is_events {
         ensure_progress(cluster, &spec.name, partitions, found.is_some(), &spec.kafka).await?;
     }
-    Ok(TopicInfo { name: spec.name.clone(), partitions, bytes: 0 })
+    let lifetime = if is_events { lifetime(cluster, &spec.name).await } else { None };
+    Ok(TopicInfo { name: spec.name.clone(), partitions, bytes: 0, lifetime })
 }
 
 async fn ensure_progress(
@@ -105,6 +107,26 @@ async fn adopt(cluster: &Arc<Cluster>, events: &TopicName, partitions: u32) -> R
     Ok(())
 }
 
+/// The age at which Kafka deletes the records of a topic; `None` if it never does, or does not say.
+async fn lifetime(cluster: &Arc<Cluster>, name: &TopicName) -> Option<Duration> {
+    let topic = ResourceSpecifier::Topic(name.as_str());
+    let described = cluster.admin.describe_configs([&topic], &options()).await;
+    let config = match described.map(|mut all| all.pop()) {
+        Ok(Some(Ok(config))) => config,
+        // Not everybody may ask; then it is not warned of.
+        error => {
+            tracing::debug!(topic = %name, ?error, "its settings are not known");
+            return None;
+        }
+    };
+    let value = |name| config.get(name).and_then(|entry| entry.value.as_deref());
+    if !value("cleanup.policy").unwrap_or("delete").contains("delete") {
+        return None;
+    }
+    // -1 stands for ever.
+    value("retention.ms")?.parse().ok().map(Duration::from_millis)
+}
+
 /// The ids that the events topic and its retry topic have now; `None` for one that is not there.
 pub(super) async fn ids_of_both(
     cluster: &Arc<Cluster>,
@@ -148,7 +170,7 @@ pub(super) async fn grow_beside(
 /// The topic, if it is there.
 pub(super) async fn find(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<TopicInfo>, LogError> {
     let found = partitions(cluster, name).await?;
-    Ok(found.map(|partitions| TopicInfo { name: name.clone(), partitions, bytes: 0 }))
+    Ok(found.map(|partitions| TopicInfo { name: name.clone(), partitions, bytes: 0, lifetime: None }))
 }
 
 async fn partitions(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<u32>, LogError> {

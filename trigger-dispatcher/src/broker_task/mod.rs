@@ -27,7 +27,7 @@ use self::io::{Io, Line};
 use self::message::{Input, Message};
 use self::owned::Owned;
 use crate::admission::Share;
-use crate::core::{Action, BodyBudget, BrokerCore, CoreConfig, Sizes, Turn};
+use crate::core::{Action, BodyBudget, BrokerCore, CoreConfig, Expired, Sizes, Turn};
 use crate::deliver::Attempt;
 use crate::limits;
 use crate::metrics::BrokerMetrics;
@@ -225,6 +225,9 @@ impl BrokerTask {
                 self.publish_triggers();
             }
             self.publish_partitions();
+            for (trigger, what) in self.io.status.look_for_expiry(self.io.now()) {
+                tracing::warn!(%trigger, "events are about to be lost: {what}");
+            }
         }
     }
 
@@ -374,12 +377,22 @@ impl BrokerTask {
                 let append = self.io.log.append(batch);
                 self.read(save.partition, |line| line.save(save, append));
             }
+            Action::Expired(expired) => self.expired(expired),
             Action::WakeAt(at) => self.wake_at(at),
             Action::Stopped(partition) => self.forget(partition),
             Action::Lost(partition) => {
                 tracing::warn!(broker = %self.broker, partition, "somebody else owns the partition now");
                 self.forget(partition);
             }
+        }
+    }
+
+    fn expired(&self, expired: Expired) {
+        let Expired { trigger, partition, offsets } = expired.clone();
+        if self.io.status.note_expired(expired) {
+            let trigger = trigger.map_or_else(|| "all".to_owned(), |name| name.to_string());
+            tracing::warn!(broker = %self.broker, trigger, partition, from = offsets.start, to = offsets.end - 1,
+                "the log has let events go before their end");
         }
     }
 

@@ -86,6 +86,8 @@ pub(crate) enum Action {
         /// Its content. Topics, partition, epoch and urgency are set.
         batch: Batch,
     },
+    /// The log has let go of events before their end: say so.
+    Expired(Expired),
     /// Call `tick` at this time, or soon after. Replaces the one before.
     WakeAt(Timestamp),
     /// The partition was told to stop, has nothing in flight any more, and all its progress is durable: give it up.
@@ -93,6 +95,17 @@ pub(crate) enum Action {
     /// The partition belongs to somebody else (a save was fenced): the core has dropped it; start nothing more for it and
     /// drop what is under way.
     Lost(Partition),
+}
+
+/// Events that the log has let go before their end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// Whose; `None`: nobody has read them yet, so they may be anybody's.
+    pub trigger: Option<NamespacedName>,
+    /// The partition.
+    pub partition: Partition,
+    /// Their offsets; some of them the trigger may not have wanted.
+    pub offsets: std::ops::Range<Offset>,
 }
 
 /// One attempt to deliver one event.

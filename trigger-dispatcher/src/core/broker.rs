@@ -127,7 +127,12 @@ impl BrokerCore {
             // Nobody has ever dispatched it (partitions were added): all it holds came after its triggers.
             bounds.end = bounds.start;
         }
+        // Without triggers nobody was owed anything.
+        let unread = (!opened.events.lanes.is_empty()).then_some(opened.events.head..bounds.start);
         let mut partition = Partition::open(number, opened, &mut self.shared)?;
+        if let Some(unread) = unread {
+            partition.expired(None, unread, &self.shared, turn);
+        }
         let triggers = self.shared.all_triggers();
         partition.apply(&triggers, bounds, &mut self.shared, turn);
         partition.start(&mut self.shared, turn);

@@ -136,6 +136,9 @@ impl Partition {
             None => {
                 self.free(handle, target, shared, turn);
                 self.settle(handle, End::Expired, None, turn);
+                if id.source == Source::Events {
+                    self.expired(Some(id.lane), id.offset..id.offset + 1, shared, turn);
+                }
             }
             Some(Content::Record(record)) if record.event.is_some() => {
                 self.fetched_record(handle, &record, shared, turn);

@@ -31,7 +31,7 @@ mod sweep;
 mod tests;
 
 pub(crate) use action::{
-    Action, Admission, Attempt, AttemptId, FetchId, ResolveId, SaveId, Source, SweepId, Target, Turn,
+    Action, Admission, Attempt, AttemptId, Expired, FetchId, ResolveId, SaveId, Source, SweepId, Target, Turn,
 };
 pub(crate) use body::BodyBudget;
 pub(crate) use broker::{BrokerCore, CoreConfig, Opened, PartitionStatus};

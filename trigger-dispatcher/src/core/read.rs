@@ -1,11 +1,12 @@
 //! The head reader: every event is read once and offered to the lanes of the triggers that want it.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use pelton_event::{Record, Timestamp};
 use pelton_event_log::{Chunk, Content, Offset};
 
-use super::action::{Action, LaneKey, Source, Turn};
+use super::action::{Action, Expired, LaneKey, Source, Turn};
 use super::body::Body;
 use super::open::State;
 use super::partition::{Partition, lane_of};
@@ -20,6 +21,9 @@ impl Partition {
             return;
         }
         let before = self.head;
+        if let Some(kept_from) = chunk.kept_from {
+            self.expired(None, before..kept_from, shared, turn);
+        }
         for entry in chunk.entries {
             if entry.offset < self.head {
                 continue;
@@ -44,6 +48,20 @@ impl Partition {
             self.saver.head_moved(turn.now);
         }
         turn.actions.push(Action::ReadHead { partition: self.number, from: self.head });
+    }
+
+    /// The log has let go of events before their end.
+    pub(super) fn expired(
+        &self,
+        lane: Option<LaneKey>,
+        offsets: Range<Offset>,
+        shared: &Shared,
+        turn: &mut Turn<'_>,
+    ) {
+        if !offsets.is_empty() {
+            let trigger = lane.map(|lane| shared.trigger(lane.trigger).name.clone());
+            turn.actions.push(Action::Expired(Expired { trigger, partition: self.number, offsets }));
+        }
     }
 
     /// The head is about to pass `offset`: lanes that start there or before follow it from now on.

@@ -108,9 +108,15 @@ impl Partition {
             }
             return;
         }
-        let Chunk { entries, next } = chunk;
+        let Chunk { entries, next, kept_from } = chunk;
         let mut end = next.clamp(sweep.position, self.head.max(sweep.position));
         self.board(&mut sweep, end, shared);
+        if let Some(kept_from) = kept_from {
+            for key in &sweep.aboard {
+                let next = self.lanes.get(key).and_then(|lane| lane.next).unwrap_or(kept_from);
+                self.expired(Some(*key), next.max(sweep.position)..kept_from, shared, turn);
+            }
+        }
         let (mut taken, mut read) = (0_u32, 0_u32);
         for (index, entry) in entries.iter().enumerate() {
             if entry.offset < sweep.position || entry.offset >= end || sweep.aboard.is_empty() {

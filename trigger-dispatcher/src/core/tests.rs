@@ -23,7 +23,7 @@ use pelton_filter::{Expression, Filter};
 use pelton_resources::contracts::{Outcome, Response};
 use pelton_resources::{DeliveryPolicy, Destination, NamespacedName, Order, Start, Trigger};
 
-use super::action::{Action, Admission, Attempt, SaveId, Turn};
+use super::action::{Action, Admission, Attempt, Expired, SaveId, Turn};
 use super::body::BodyBudget;
 use super::broker::{BrokerCore, CoreConfig, Opened};
 use super::lane::Sizes;
@@ -64,6 +64,9 @@ struct Bench {
     sizes: Sizes,
     now: u64,
     log: Vec<Record>,
+    /// What is before it is gone.
+    kept_from: Offset,
+    expired: Vec<Expired>,
     /// What cannot be read any more.
     damaged: BTreeSet<Offset>,
     events: Progress,
@@ -96,6 +99,8 @@ impl Bench {
             sizes,
             now: 1_000_000,
             log: Vec::new(),
+            kept_from: 0,
+            expired: Vec::new(),
             damaged: BTreeSet::new(),
             events: Progress::default(),
             retry: Progress::default(),
@@ -132,7 +137,7 @@ impl Bench {
     }
 
     fn bounds(&self) -> Bounds {
-        Bounds { start: 0, end: self.log.len() as Offset }
+        Bounds { start: self.kept_from, end: self.log.len() as Offset }
     }
 
     fn turn(&mut self, input: impl FnOnce(&mut BrokerCore, &mut Turn<'_>)) {
@@ -146,13 +151,15 @@ impl Bench {
         for action in actions {
             match action {
                 Action::Attempt(attempt) => self.attempts.push_back(attempt),
+                Action::Expired(expired) => self.expired.push(expired),
                 Action::Save { save, batch } => self.saves.push_back((save, batch)),
                 Action::Sweep { sweep, from, entries, .. } => {
                     let chunk = self.read(from, entries);
                     self.turn(|core, turn| core.sweep_read(sweep, chunk, turn));
                 }
                 Action::Fetch(fetch) => {
-                    let entry = self.read(fetch.offset, 1).entries.pop();
+                    let mut entries = self.read(fetch.offset, 1).entries;
+                    let entry = entries.pop().filter(|entry| entry.offset == fetch.offset);
                     self.turn(|core, turn| core.fetched(fetch, entry, turn));
                 }
                 _ => {}
@@ -161,7 +168,8 @@ impl Bench {
     }
 
     fn read(&self, from: Offset, most: usize) -> Chunk {
-        let entries = self.log.iter().zip(0..).skip(usize::try_from(from).unwrap()).take(most);
+        let start = from.max(self.kept_from);
+        let entries = self.log.iter().zip(0..).skip(usize::try_from(start).unwrap()).take(most);
         let entry = |(record, offset): (&Record, Offset)| {
             let spoilt = || Content::Undecodable { reason: "spoilt".into(), bytes: Bytes::new() };
             let content =
@@ -169,8 +177,8 @@ impl Bench {
             Entry { offset, content }
         };
         let entries: Vec<_> = entries.map(entry).collect();
-        let next = entries.last().map_or(from, |last| last.offset + 1);
-        Chunk { entries, next }
+        let next = entries.last().map_or(start, |last| last.offset + 1);
+        Chunk { entries, next, kept_from: (start > from).then_some(start) }
     }
 
     /// Events come into the log.

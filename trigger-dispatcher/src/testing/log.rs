@@ -151,7 +151,7 @@ impl MemoryLog {
             .map(|(offset, content)| Entry { offset, content: content.clone() })
             .collect();
         let next = entries.last().map_or(from, |last| last.offset + 1);
-        Ok(Chunk { entries, next })
+        Ok(Chunk::new(entries, next))
     }
 
     fn store(&self, batch: Batch) -> Result<Stored, AppendError> {
@@ -285,7 +285,7 @@ impl EventLog for MemoryLog {
             let topic = state.topics.entry(spec.name.clone()).or_default();
             topic.resize_with(topic.len().max(spec.partitions as usize), Vec::new);
             let partitions = u32::try_from(topic.len()).unwrap();
-            Ok(TopicInfo { name: spec.name.clone(), partitions, bytes: 0 })
+            Ok(TopicInfo { name: spec.name.clone(), partitions, bytes: 0, lifetime: None })
         })
     }
 
@@ -303,6 +303,7 @@ impl EventLog for MemoryLog {
                 name: name.clone(),
                 partitions: u32::try_from(partitions.len()).unwrap(),
                 bytes: 0,
+                lifetime: None,
             };
             Ok(state.topics.iter().map(info).collect())
         })

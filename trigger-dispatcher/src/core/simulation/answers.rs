@@ -54,6 +54,8 @@ impl World {
                 let after = self.rng.u64(1..40);
                 self.answer(after, Answer::Saved(save, Box::new(batch)));
             }
+            // The account book counts what the log let go.
+            Action::Expired(_) => {}
             Action::WakeAt(at) => {
                 self.tick_at = Some(at.as_millis());
                 let after = at.as_millis().saturating_sub(self.now);

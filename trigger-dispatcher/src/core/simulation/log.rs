@@ -57,7 +57,7 @@ impl Kept {
         let entries: Vec<_> =
             (first..self.end()).take(most.max(1)).filter_map(|offset| self.get(offset)).collect();
         let next = entries.last().map_or(first.min(self.end()).max(from), |last| last.offset + 1);
-        Chunk { entries, next }
+        Chunk::new(entries, next)
     }
 }
 

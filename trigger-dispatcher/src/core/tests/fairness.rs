@@ -38,7 +38,7 @@ fn deliver(triggers: Vec<Trigger>, share: &mut dyn Admission, steps: usize) -> [
             let opened =
                 Opened { epoch: Epoch(1), events, events_bounds: nothing, retry, retry_bounds: nothing };
             core.gained(partition, opened, turn).unwrap();
-            core.head_read(partition, Chunk { entries: (0..200).map(entry).collect(), next: 200 }, turn);
+            core.head_read(partition, Chunk::new((0..200).map(entry).collect(), 200), turn);
         });
     }
     for _ in 0..steps {

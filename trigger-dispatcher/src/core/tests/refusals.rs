@@ -166,7 +166,7 @@ fn an_entry_of_the_retry_topic_goes_to_the_sink_though_there_is_no_room_for_anot
     let origin = Origin { trigger: "default/t".into(), partition: 0, offset: 7, step };
     let envelope = Envelope::new(Timestamp::from_millis(bench.now)).with_origin(origin);
     let record = Record::new(envelope, event(7, "a", 10));
-    let chunk = Chunk { entries: vec![Entry { offset: 0, content: Content::Record(record) }], next: 1 };
+    let chunk = Chunk::new(vec![Entry { offset: 0, content: Content::Record(record) }], 1);
     bench.turn(|core, turn| core.retry_read(0, chunk, turn));
     bench.arrive((1..9).map(|id| event(id, "b", 10)));
     bench.refuse = Box::new(|batch| (!batch.records.is_empty()).then(full));

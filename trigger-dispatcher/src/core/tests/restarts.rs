@@ -69,10 +69,58 @@ fn an_open_retry_that_is_damaged_when_somebody_takes_over_is_a_dead_letter_of_it
         offset,
         content: Content::Undecodable { reason: "spoilt".into(), bytes: Bytes::new() },
     };
-    let chunk = Chunk { entries: vec![damaged(2), damaged(3)], next: 5 };
+    let chunk = Chunk::new(vec![damaged(2), damaged(3)], 5);
     bench.turn(|core, turn| core.retry_read(0, chunk, turn));
     bench.pass(Duration::from_secs(1));
     assert_eq!(bench.ends(), (0, 1));
     assert_eq!(bench.dead_letters_of, ["default/t".into()]);
     assert!(bench.retry.lanes.is_empty(), "{:?}", bench.retry.lanes);
+}
+
+fn expired(trigger: Option<&str>, offsets: std::ops::Range<Offset>) -> Expired {
+    Expired { trigger: trigger.map(|name| NamespacedName::new("default", name)), partition: 0, offsets }
+}
+
+#[test]
+fn what_the_log_let_go_is_told_by_its_offsets() {
+    let sizes = Sizes { window: 4, ..Sizes::default() };
+    let mut bench = Bench::with(vec![trigger("t")], 1 << 20, sizes);
+    bench.arrive((0..20).map(|id| event(id, "a", 10)));
+    bench.store();
+    bench.kept_from = 15;
+    while let Some(attempt) = bench.attempts.pop_front() {
+        bench.end(&attempt, status(200));
+        bench.store();
+    }
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.expired, [expired(Some("t"), 4..15)]);
+    assert_eq!(bench.ends(), (11, 0), "each of them is counted");
+
+    // Before anybody has read them.
+    bench.expired.clear();
+    bench.publish((20..30).map(|id| event(id, "a", 10)));
+    bench.kept_from = 23;
+    bench.arrive([]);
+    assert_eq!(bench.expired, [expired(None, 20..23)]);
+    bench.expired.clear();
+    bench.pass(Duration::from_secs(1));
+    bench.publish((30..40).map(|id| event(id, "a", 10)));
+    bench.kept_from = 35;
+    bench.restart();
+    let saved = bench.events.head;
+    assert_eq!(bench.expired.first(), Some(&expired(None, saved..35)));
+}
+
+/// One that is there already, by the row of its trigger.
+#[test]
+fn an_open_event_that_the_log_let_go_is_told() {
+    let mut bench = Bench::new(vec![trigger("t")]);
+    bench.arrive([event(0, "a", 10), event(1, "a", 10)]);
+    bench.pass(Duration::from_secs(1));
+    bench.kept_from = 1;
+    bench.restart();
+    bench.arrive([]);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!((bench.expired.clone(), bench.ends()), (vec![expired(Some("t"), 0..1)], (1, 0)));
+    assert_eq!(bench.attempts.len(), 1);
 }
