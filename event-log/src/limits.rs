@@ -84,6 +84,8 @@ pub const KAFKA_COMMITS_A_SESSION: u32 = 4;
 pub const KAFKA_LEASE_SHARE: u32 = 2;
 /// How often the ids of topics are looked at: a topic that was made anew is noticed after this time.
 pub const KAFKA_IDENTITY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long an owner waits for whoever has just made the progress topic to write down where the events of others end.
+pub const KAFKA_ADOPTION_WAIT: Duration = Duration::from_secs(2);
 /// How often the groups of triggers are brought where their lanes are.
 pub const KAFKA_MIRROR_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups that are written in one round, at most.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::cluster::Cluster;
 use super::incarnation::{Both, Identities, TopicId};
@@ -15,7 +15,7 @@ use super::producer::Outgoing;
 use super::progress::{Book, Changed, Loaded, Loader, Of, ProgressRecord};
 use super::topics::{grow_beside, ids, progress_topic, restore_progress};
 use crate::lease::LeaseHolder;
-use crate::limits::{KAFKA_IDENTITY_INTERVAL, KAFKA_RETRY_MAX, KAFKA_RETRY_MIN};
+use crate::limits::{KAFKA_ADOPTION_WAIT, KAFKA_IDENTITY_INTERVAL, KAFKA_RETRY_MAX, KAFKA_RETRY_MIN};
 use crate::{
     AppendError, Epoch, LogError, Offset, OwnershipChange, Partition, Progress, ProgressUpdate, Release,
     TopicName,
@@ -133,6 +133,7 @@ impl Owner {
         let missing =
             || LogError::Unavailable(format!("topic {} or one beside it is missing", self.events).into());
         let (ids, progress) = ids.all().zip(progress).ok_or_else(missing)?;
+        self.wait_for_adoption(partition).await?;
         let claim = self.write(partition, vec![ProgressRecord::claim(&claimant())]).await?;
         let [(_, claim)] = claim[..] else {
             return Err(LogError::Unavailable("Kafka did not say where the claim is".into()).into());
@@ -156,6 +157,24 @@ impl Owner {
         self.write(partition, loaded.removals).await?;
         *self.written_to() = progress;
         Ok(book)
+    }
+
+    /// Who has made the progress topic for events that were there before writes down where these end; a process that is
+    /// quicker to own the partition would take them for new ones.
+    async fn wait_for_adoption(&self, partition: Partition) -> Result<(), LogError> {
+        let began = Instant::now();
+        loop {
+            let (events, progress) = (self.events.clone(), self.progress.clone());
+            let ends = move |cluster: &Cluster| {
+                Ok((cluster.bounds(&events, partition)?.end, cluster.bounds(&progress, partition)?.end))
+            };
+            let (events, progress) = self.cluster.ask(ends).await?;
+            let may_be_on_its_way = events > 0 && progress == 0;
+            if !may_be_on_its_way || began.elapsed() >= KAFKA_ADOPTION_WAIT {
+                return Ok(());
+            }
+            tokio::time::sleep(KAFKA_RETRY_MIN).await;
+        }
     }
 
     /// The ids of the topics whose progress is saved, and that of the topic it is saved in.
