@@ -4,7 +4,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::events::{dead_letters, replay, send, sink, tail};
-use crate::offline::{check, config, explain, match_cases};
+use crate::offline::{check, config, explain, match_cases, simulate};
 use crate::output::Format;
 use crate::resources::{apply, delete, describe, get, hand_back, pause};
 use crate::run;
@@ -111,6 +111,8 @@ pub(crate) enum Command {
     Check(check::Arguments),
     /// Test filters against events without a running Pelton
     Match(match_cases::Arguments),
+    /// Try scaling policies out without a running Pelton
+    Simulate(simulate::Arguments),
     /// Show the settings and where each comes from
     Config(config::Arguments),
     /// Explain an error code

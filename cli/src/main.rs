@@ -37,6 +37,7 @@ fn execute(command: Command, global: &Global) -> Result<(), Failure> {
         Command::Control(arguments) => run::run(&arguments, Role::Control),
         // Tools that work alone.
         Command::Check(arguments) => offline::check::run(&arguments, global),
+        Command::Simulate(arguments) => offline::simulate::run(&arguments, global.output),
         Command::Match(arguments) => offline::match_cases::run(&arguments, global.output),
         Command::Config(arguments) => offline::config::run(&arguments, global),
         Command::Explain(arguments) => offline::explain::run(&arguments, global.output),

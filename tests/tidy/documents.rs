@@ -23,6 +23,7 @@ fn shipped_sources() -> Vec<std::path::PathBuf> {
         "resources",
         "broker",
         "trigger-dispatcher",
+        "serving-scaler",
         "control",
         "cli",
     ];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Which of our crates each crate may import.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("event", &[]),
     ("runtime", &[]),
     ("filter", &["event"]),
@@ -11,10 +11,21 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("resources", &["event", "filter"]),
     ("broker", &["event", "event-log", "resources", "runtime"]),
     ("trigger-dispatcher", &["event", "filter", "event-log", "resources", "runtime"]),
+    ("serving-scaler", &["resources", "runtime"]),
     ("control", &["event", "filter", "resources", "event-log", "runtime"]),
     (
         "cli",
-        &["event", "runtime", "filter", "event-log", "resources", "broker", "trigger-dispatcher", "control"],
+        &[
+            "event",
+            "runtime",
+            "filter",
+            "event-log",
+            "resources",
+            "broker",
+            "trigger-dispatcher",
+            "serving-scaler",
+            "control",
+        ],
     ),
 ];
 

@@ -1,0 +1,4 @@
+//! From averages to a number of replicas.
+
+mod delay;
+pub mod kpa;

@@ -1,0 +1,9 @@
+//! Serving: how many replicas a revision needs, decided from what is measured.
+//!
+//! The modules are in the order of a decision's way: *signals* are averaged over windows, a *decision* turns them into a
+//! number of replicas. Both are synchronous and pure: time is an argument, so that the same code decides in production, in
+//! tests and in `pelton simulate`.
+
+pub mod decision;
+pub mod signals;
+pub mod simulator;
