@@ -2,3 +2,4 @@
 
 mod delay;
 pub mod kpa;
+pub mod sizing;
