@@ -1,5 +1,6 @@
 //! From averages to a number of replicas.
 
+pub mod combined;
 mod delay;
 pub mod kpa;
 pub mod sizing;
