@@ -27,7 +27,7 @@ pub(super) type Done = Box<dyn FnOnce(Result<Vec<(Partition, Offset)>, Failed>) 
 
 /// Why a batch is not stored as a whole.
 pub(super) struct Failed {
-    /// The first error.
+    /// The first error, or one that leaves the outcome open.
     pub(super) error: AppendError,
     /// Whether some of its records are stored all the same.
     pub(super) in_part: bool,
@@ -243,7 +243,10 @@ impl Pending {
                 state.positions[index] = position;
                 state.stored += 1;
             }
-            Err(error) if state.failed.is_none() => state.failed = Some(error),
+            // That one record was certainly refused says nothing about another that may be stored.
+            Err(error) if state.failed.is_none() || matches!(error, AppendError::Unknown(_)) => {
+                state.failed = Some(error);
+            }
             Err(_) => {}
         }
         if state.waiting > 0 {
