@@ -187,12 +187,12 @@ pub enum AppendError {
     #[error("topic {0} has no partition {1}")]
     NoSuchPartition(TopicName, Partition),
     /// A record or the batch is larger than the log takes; nothing was stored.
-    #[error("the batch has {bytes} bytes; the log takes {max} at once")]
+    #[error("{}", too_large(*bytes, *max))]
     TooLarge {
         /// Bytes of the batch.
         bytes: usize,
-        /// The limit.
-        max: usize,
+        /// The limit; `None` where the log does not say.
+        max: Option<usize>,
     },
     /// The engine cannot take more at the moment; nothing was stored.
     #[error("the log cannot take more at the moment")]
@@ -223,6 +223,13 @@ impl AppendError {
             Self::Unknown(_) => "PEL-1208",
             Self::Unavailable(_) => "PEL-1215",
         }
+    }
+}
+
+fn too_large(bytes: usize, max: Option<usize>) -> String {
+    match max {
+        Some(max) => format!("the batch has {bytes} bytes; the log takes {max} at once"),
+        None => format!("the batch has {bytes} bytes, more than the log takes at once"),
     }
 }
 

@@ -60,6 +60,10 @@ pub const KAFKA_SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 pub const KAFKA_DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a partition that goes to another dispatcher may take to finish what is in flight.
 pub const KAFKA_REVOKE_GRACE: Duration = Duration::from_secs(10);
+/// A record of this size is not sent at all; Kafka's own limits, by topic, are lower as a rule.
+pub const KAFKA_RECORD_BYTES_MAX: usize = 100_000_000;
+/// How large a record a topic takes is asked for anew after this time.
+pub const KAFKA_SIZES_KEPT: Duration = Duration::from_secs(60);
 /// Requests about topics, offsets and groups take at most so long.
 pub const KAFKA_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A cluster that does not answer for so long, when it is asked whether it is there, cannot be reached.

@@ -172,7 +172,7 @@ async fn an_append_without_success_is_never_a_202() {
         (AppendError::DiskFull, 503, "PEL-1202"),
         (AppendError::Fenced(TopicName::new("t"), 0), 503, "PEL-1203"),
         (AppendError::NoSuchPartition(TopicName::new("t"), 0), 503, "PEL-1204"),
-        (AppendError::TooLarge { bytes: 2, max: 1 }, 413, "PEL-1205"),
+        (AppendError::TooLarge { bytes: 2, max: Some(1) }, 413, "PEL-1205"),
         (AppendError::Busy, 503, "PEL-1206"),
         (AppendError::Closed, 503, "PEL-1207"),
         (AppendError::Unknown("the disk".into()), 503, "PEL-1208"),

@@ -95,7 +95,7 @@ fn encode(batch: &Batch, topics: &Topics, max_bytes: usize) -> Result<EncodedRec
     let payload_bytes: usize = batch.records.iter().map(|(_, _, record)| record.encoded_len()).sum();
     let bytes = payload_bytes + batch.records.len() * RECORD_OVERHEAD;
     if bytes > max_bytes || batch.records.len() > APPEND_RECORDS_MAX {
-        return Err(AppendError::TooLarge { bytes, max: max_bytes });
+        return Err(AppendError::TooLarge { bytes, max: Some(max_bytes) });
     }
     let mut payload = Vec::with_capacity(payload_bytes);
     let mut records = SmallVec::with_capacity(batch.records.len());
@@ -131,7 +131,7 @@ fn encode_progress(
         progress::encode(&mut frame, partition.home, update.head, rows);
         bytes += frame.len() + RECORD_OVERHEAD;
         if let Some((name, _)) = update.lanes.iter().find(|(name, _)| name.len() > NAME_BYTES_MAX) {
-            return Err(AppendError::TooLarge { bytes: name.len(), max: NAME_BYTES_MAX });
+            return Err(AppendError::TooLarge { bytes: name.len(), max: Some(NAME_BYTES_MAX) });
         }
         progress.push(NewProgress {
             partition,
@@ -141,7 +141,7 @@ fn encode_progress(
         });
     }
     if bytes > max_bytes {
-        return Err(AppendError::TooLarge { bytes, max: max_bytes });
+        return Err(AppendError::TooLarge { bytes, max: Some(max_bytes) });
     }
     let deadline = match batch.urgency {
         Urgency::Now => None,

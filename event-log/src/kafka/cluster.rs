@@ -9,12 +9,14 @@ use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::client::{Context, Health};
 use super::config::{Config, Connection};
 use super::producer::{Outgoing, Producer};
 use super::readers::Readers;
+use super::sizes::Sizes;
 use crate::limits::{KAFKA_LOOK_TIMEOUT, KAFKA_REQUEST_TIMEOUT};
 use crate::{AppendError, Bounds, LogError, Offset, Partition, TopicName};
 
@@ -25,7 +27,7 @@ pub(super) struct Cluster {
     pub(super) health: Arc<Health>,
     pub(super) producer: Producer,
     pub(super) readers: Readers,
-    pub(super) admin: AdminClient<Context>,
+    pub(super) admin: Arc<AdminClient<Context>>,
     /// For questions; it reads nothing.
     questions: BaseConsumer<Context>,
 }
@@ -38,6 +40,9 @@ impl fmt::Debug for Cluster {
 
 impl Cluster {
     /// Makes the clients. They connect by themselves, now or when the cluster can be reached.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub(super) fn new(connection: Connection, settings: Config) -> Result<Self, LogError> {
         let health = Arc::new(Health::default());
         let config = connection.client();
@@ -45,10 +50,12 @@ impl Cluster {
             LogError::Unavailable(format!("the connection to Kafka cannot be set up: {error}").into())
         };
         let context = || Context { health: health.clone() };
+        let admin = Arc::new(AdminClient::from_config_and_context(&config, context()).map_err(wrong)?);
+        let sizes = Arc::new(Sizes::new(admin.clone(), Handle::current()));
         Ok(Self {
-            producer: Producer::new(config.clone(), &settings, health.clone()).map_err(wrong)?,
+            producer: Producer::new(config.clone(), &settings, health.clone(), sizes).map_err(wrong)?,
             readers: Readers::new(config.clone(), health.clone()),
-            admin: AdminClient::from_config_and_context(&config, context()).map_err(wrong)?,
+            admin,
             questions: BaseConsumer::from_config_and_context(&config, context()).map_err(wrong)?,
             health,
             connection,

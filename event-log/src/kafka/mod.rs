@@ -32,6 +32,7 @@ mod positions;
 mod producer;
 mod progress;
 mod readers;
+mod sizes;
 mod topics;
 
 pub use config::{Config, Connection, Mechanism, Protocol, Sasl};

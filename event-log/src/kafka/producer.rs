@@ -19,7 +19,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 
 use super::client::{self, Health};
 use super::config::Config;
-use crate::limits::{KAFKA_REPORTS_IDLE, KAFKA_REPORTS_POLL};
+use super::sizes::Sizes;
+use crate::limits::{KAFKA_RECORD_BYTES_MAX, KAFKA_REPORTS_IDLE, KAFKA_REPORTS_POLL};
 use crate::{AppendError, Offset, Partition, TopicName};
 
 /// What is told once all of a batch is acknowledged, or will not be.
@@ -51,6 +52,7 @@ pub(super) struct Producer {
     client: ArcSwap<Client>,
     config: ClientConfig,
     health: Arc<Health>,
+    sizes: Arc<Sizes>,
 }
 
 impl fmt::Debug for Producer {
@@ -64,6 +66,7 @@ impl Producer {
         mut config: ClientConfig,
         settings: &Config,
         health: Arc<Health>,
+        sizes: Arc<Sizes>,
     ) -> Result<Self, KafkaError> {
         config
             .set("enable.idempotence", "true")
@@ -74,13 +77,13 @@ impl Producer {
             .set("linger.ms", "1")
             .set("batch.num.messages", "10000")
             // The cluster says what is too large, not the client.
-            .set("message.max.bytes", "100000000")
+            .set("message.max.bytes", KAFKA_RECORD_BYTES_MAX.to_string())
             .set("batch.size", "900000")
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", (settings.queue_bytes / 1024).max(1).to_string())
             .set("delivery.report.only.error", "false");
-        let client = Client::start(&config, &health)?;
-        Ok(Self { client: ArcSwap::from_pointee(client), config, health })
+        let client = Client::start(&config, &health, &sizes)?;
+        Ok(Self { client: ArcSwap::from_pointee(client), config, health, sizes })
     }
 
     /// Sends the records; `done` hears of their end, from a thread of the client that must not be kept waiting.
@@ -98,7 +101,8 @@ impl Producer {
                 .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
                     headers.insert(Header { key, value: Some(&**value) })
                 });
-            let ticket = Box::new(Ticket { batch: batch.clone(), index });
+            let bytes = size_of(&record);
+            let ticket = Box::new(Ticket { batch: batch.clone(), index, bytes });
             let mut to_send = BaseRecord::<[u8], [u8], Box<Ticket>>::with_opaque_to(topic.as_str(), ticket)
                 .partition(i32::try_from(partition).unwrap_or(-1))
                 .headers(headers)
@@ -111,7 +115,6 @@ impl Producer {
                 to_send = to_send.payload(value);
             }
             if let Err((error, refused)) = client.producer.send(to_send) {
-                let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len);
                 refused.delivery_opaque.end(Err(refusal(&error, bytes, &topic, partition)));
             }
         }
@@ -122,7 +125,7 @@ impl Producer {
     pub(super) fn renew_if_broken(&self) {
         let client = self.client.load_full();
         let Some((code, reason)) = client.producer.client().fatal_error() else { return };
-        match Client::start(&self.config, &self.health) {
+        match Client::start(&self.config, &self.health, &self.sizes) {
             Ok(fresh) => {
                 tracing::warn!(%code, "the Kafka producer starts anew: {reason}");
                 self.client.store(Arc::new(fresh));
@@ -151,8 +154,8 @@ struct Client {
 }
 
 impl Client {
-    fn start(config: &ClientConfig, health: &Arc<Health>) -> Result<Self, KafkaError> {
-        let context = Acknowledged { health: health.clone() };
+    fn start(config: &ClientConfig, health: &Arc<Health>, sizes: &Arc<Sizes>) -> Result<Self, KafkaError> {
+        let context = Acknowledged { health: health.clone(), sizes: sizes.clone() };
         let producer = Arc::new(BaseProducer::from_config_and_context(config, context)?);
         let ended = Arc::<AtomicBool>::default();
         let (heard, until) = (producer.clone(), ended.clone());
@@ -195,7 +198,9 @@ impl Drop for Client {
 fn refusal(error: &KafkaError, bytes: usize, topic: &TopicName, partition: Partition) -> AppendError {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::QueueFull) => AppendError::Busy,
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => AppendError::TooLarge { bytes, max: 0 },
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+            AppendError::TooLarge { bytes, max: Some(KAFKA_RECORD_BYTES_MAX) }
+        }
         Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic) => {
             AppendError::NoSuchPartition(topic.clone(), partition)
         }
@@ -203,11 +208,34 @@ fn refusal(error: &KafkaError, bytes: usize, topic: &TopicName, partition: Parti
     }
 }
 
+/// Bytes that a record takes on its way if it goes alone, at the most.
+fn size_of(record: &OwnedKafkaRecord) -> usize {
+    // The frame of a batch has 61 bytes, that of a record at most 31, that of a header at most 10.
+    let headers = record.headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum::<usize>();
+    let content = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
+    61 + 31 + content(&record.key) + content(&record.value) + headers
+}
+
+/// Kafka refused a record, or the records that it went with, as too large for a topic that takes `max` bytes at once.
+fn too_large(bytes: usize, max: Option<usize>) -> AppendError {
+    match max {
+        Some(max) if bytes <= max => AppendError::Unavailable(
+            format!("Kafka takes {max} bytes at once for this topic, and several records together had more")
+                .into(),
+        ),
+        max => AppendError::TooLarge { bytes, max },
+    }
+}
+
+fn is_too_large(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize))
+}
+
 /// Why Kafka did not acknowledge a record. What is not certain is unknown.
-fn failure(error: &KafkaError, bytes: usize, topic: &str, partition: i32) -> AppendError {
+fn failure(error: &KafkaError, topic: &str, partition: i32) -> AppendError {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
-        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => AppendError::TooLarge { bytes, max: 0 },
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
             AppendError::NoSuchPartition(TopicName::new(topic), u32::try_from(partition).unwrap_or(0))
         }
@@ -267,6 +295,8 @@ impl Pending {
 struct Ticket {
     batch: Arc<Pending>,
     index: usize,
+    /// Bytes of the record.
+    bytes: usize,
 }
 
 impl Ticket {
@@ -277,6 +307,7 @@ impl Ticket {
 
 struct Acknowledged {
     health: Arc<Health>,
+    sizes: Arc<Sizes>,
 }
 
 impl ClientContext for Acknowledged {
@@ -302,10 +333,12 @@ impl ProducerContext for Acknowledged {
                 // A duplicate of an earlier try: stored, but where is not told.
                 _ => Err(AppendError::Unknown("Kafka did not say where the record is".into())),
             },
-            Err((error, message)) => {
-                let bytes = message.payload_len();
-                Err(failure(error, bytes, message.topic(), message.partition()))
+            Err((error, message)) if is_too_large(error) => {
+                let bytes = ticket.bytes;
+                let end = move |max| ticket.end(Err(too_large(bytes, max)));
+                return self.sizes.ask(TopicName::new(message.topic()), end);
             }
+            Err((error, message)) => Err(failure(error, message.topic(), message.partition())),
         };
         ticket.end(end);
     }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pelton_event_log::{Bounds, Content, EventLog, TopicName};
+use pelton_event_log::{AppendError, Batch, Bounds, Content, EventLog, TopicName};
 use pelton_tests::kafka::{self, End, Form, Kafka, Record};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use super::{NO_WAIT, Place, WAIT, append_numbers, batch, ids, read_all, shown};
+use super::{NO_WAIT, Place, WAIT, append_numbers, batch, ids, large, read_all, shown};
 
 /// A place on the shared Kafka, and that Kafka.
 async fn place() -> Option<(Place, &'static Kafka)> {
@@ -170,4 +170,21 @@ async fn a_beginning_that_is_gone_is_passed() {
         log.append(batch(topic, 0, ["new"])).await.unwrap();
     });
     assert_eq!(found, ["new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_a_topic_is_told() {
+    let Some((place, kafka)) = place().await else { return };
+    kafka.create_topic(place.events().as_str(), 1, &[("max.message.bytes", "10000")]).await;
+    let log = place.open_with(1).await;
+    let send = async |bytes| {
+        let records = vec![(place.events().clone(), 0, large("large", bytes))];
+        log.append(Batch { records, ..Batch::default() }).await
+    };
+    let refused = send(20_000).await;
+    assert!(
+        matches!(refused, Err(AppendError::TooLarge { bytes: 20_000..21_000, max: Some(10_000) })),
+        "{refused:?}"
+    );
+    send(9_000).await.unwrap();
 }

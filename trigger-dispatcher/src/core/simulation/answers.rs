@@ -188,7 +188,7 @@ impl World {
         let error = if let Some(error) = self.no_space(batch) {
             Some(error)
         } else if bytes >= RECORD_BYTES_MAX {
-            Some(AppendError::TooLarge { bytes, max: RECORD_BYTES_MAX })
+            Some(AppendError::TooLarge { bytes, max: Some(RECORD_BYTES_MAX) })
         } else if self.plan.save_faults && self.rng.u8(..if self.plan.partial { 3 } else { 12 }) == 0 {
             Some(AppendError::Busy)
         } else if self.plan.crashes && !self.calm && self.rng.u8(..200) == 0 {
@@ -229,7 +229,7 @@ impl World {
             1 => (bytes > 2_000).then(full),
             2 if batch.records.is_empty() => (self.rng.u8(..4) == 0).then_some(AppendError::DiskFull),
             2 => Some(AppendError::DiskFull),
-            _ => (bytes > 2_000).then_some(AppendError::TooLarge { bytes, max: 2_000 }),
+            _ => (bytes > 2_000).then_some(AppendError::TooLarge { bytes, max: Some(2_000) }),
         }
     }
 

@@ -15,7 +15,7 @@ fn full() -> AppendError {
 }
 
 fn too_large() -> AppendError {
-    AppendError::TooLarge { bytes: 2, max: 1 }
+    AppendError::TooLarge { bytes: 2, max: Some(1) }
 }
 
 fn reply(size: usize) -> Outcome {

@@ -67,7 +67,7 @@ async fn what_the_log_does_not_take_is_an_answer_too() {
     let cases = [
         (AppendError::Busy, 503),
         (AppendError::DiskFull, 503),
-        (AppendError::TooLarge { bytes: 2, max: 1 }, 413),
+        (AppendError::TooLarge { bytes: 2, max: Some(1) }, 413),
     ];
     for (error, expected) in cases {
         setup.log.refuse(vec![error.clone()]);
