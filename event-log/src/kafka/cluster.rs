@@ -4,20 +4,24 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rdkafka::admin::AdminClient;
+use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::client::{Context, Health};
 use super::config::{Config, Connection};
+use super::native::NativeError;
 use super::producer::{Outgoing, Producer};
 use super::readers::Readers;
 use super::sizes::Sizes;
-use crate::limits::{KAFKA_LOOK_TIMEOUT, KAFKA_REQUEST_TIMEOUT};
+use crate::limits::{KAFKA_LOOK_TIMEOUT, KAFKA_REQUEST_TIMEOUT, KAFKA_RETRY_MAX, KAFKA_RETRY_MIN};
 use crate::{AppendError, Bounds, LogError, Offset, Partition, TopicName};
 
 /// A cluster that some topic is on.
@@ -28,8 +32,17 @@ pub(super) struct Cluster {
     pub(super) producer: Producer,
     pub(super) readers: Readers,
     pub(super) admin: Arc<AdminClient<Context>>,
+    /// For what goes to the coordinators of groups; `admin` until one of them has moved.
+    groups: ArcSwap<GroupClient>,
     /// For questions; it reads nothing.
     questions: BaseConsumer<Context>,
+}
+
+/// Asks the coordinators of groups.
+struct GroupClient {
+    admin: Arc<AdminClient<Context>>,
+    /// When it replaced another.
+    since: Option<Instant>,
 }
 
 impl fmt::Debug for Cluster {
@@ -55,6 +68,7 @@ impl Cluster {
         Ok(Self {
             producer: Producer::new(config.clone(), &settings, health.clone(), sizes).map_err(wrong)?,
             readers: Readers::new(config.clone(), health.clone()),
+            groups: ArcSwap::from_pointee(GroupClient { admin: admin.clone(), since: None }),
             admin,
             questions: BaseConsumer::from_config_and_context(&config, context()).map_err(wrong)?,
             health,
@@ -111,7 +125,8 @@ impl Cluster {
     /// First kept offset and end of a partition.
     pub(super) fn bounds(&self, topic: &TopicName, partition: Partition) -> Result<Bounds, LogError> {
         let number = i32::try_from(partition).unwrap_or(-1);
-        let found = self.questions.fetch_watermarks(topic.as_str(), number, KAFKA_REQUEST_TIMEOUT);
+        let ask = || self.questions.fetch_watermarks(topic.as_str(), number, KAFKA_REQUEST_TIMEOUT);
+        let found = while_it_moves(ask);
         let (start, end) = self.checked(found).map_err(|error| no_partition(error, topic, partition))?;
         Ok(Bounds { start: offset(start), end: offset(end) })
     }
@@ -127,13 +142,38 @@ impl Cluster {
         let number = i32::try_from(partition).unwrap_or(-1);
         let time = KafkaOffset::Offset(i64::try_from(millis).unwrap_or(i64::MAX));
         self.checked(asked.add_partition_offset(topic.as_str(), number, time))?;
-        let found = self.checked(self.questions.offsets_for_times(asked, KAFKA_REQUEST_TIMEOUT))?;
+        let ask = || self.questions.offsets_for_times(asked.clone(), KAFKA_REQUEST_TIMEOUT);
+        let found = self.checked(while_it_moves(ask))?;
         let found = found.elements().first().map(|found| (found.offset(), found.error()));
         match found {
             Some((KafkaOffset::Offset(at), Ok(()))) => Ok(Some(offset(at))),
             Some((_, Err(error))) => Err(no_partition(unavailable(&error), topic, partition)),
             _ => Ok(None),
         }
+    }
+
+    /// Asks the coordinator of a group. librdkafka keeps a coordinator for as long as it is asked for, even once another one
+    /// has taken over or its node is gone for good; only another client looks anew.
+    pub(super) fn ask_coordinator<T>(
+        &self,
+        question: impl Fn(&Client<Context>) -> Result<T, NativeError>,
+    ) -> Result<T, NativeError> {
+        use RDKafkaErrorCode as Code;
+        let client = self.groups.load_full();
+        let answer = question(client.admin.inner());
+        let has_moved = answer
+            .as_ref()
+            .is_err_and(|error| matches!(error.code, Code::NotCoordinator | Code::OperationTimedOut));
+        // While coordinators move one after the other, not a client for each.
+        let is_new = client.since.is_some_and(|since| since.elapsed() < KAFKA_RETRY_MAX);
+        if !has_moved || is_new {
+            return answer;
+        }
+        let (config, context) = (self.connection.client(), Context { health: self.health.clone() });
+        let Ok(admin) = AdminClient::from_config_and_context(&config, context) else { return answer };
+        let fresh = Arc::new(GroupClient { admin: Arc::new(admin), since: Some(Instant::now()) });
+        self.groups.store(fresh.clone());
+        question(fresh.admin.inner())
     }
 
     /// Stores records, and waits for it.
@@ -181,6 +221,30 @@ impl Cluster {
             }
             unavailable(&error)
         })
+    }
+}
+
+/// Asks for offsets, and again while the partition gets another leader.
+fn while_it_moves<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    use RDKafkaErrorCode as Code;
+    let began = Instant::now();
+    loop {
+        let answer = ask();
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        let moves = matches!(
+            code,
+            Some(
+                Code::NotLeaderForPartition
+                    | Code::LeaderNotAvailable
+                    | Code::FencedLeaderEpoch
+                    | Code::UnknownLeaderEpoch
+                    | Code::OffsetNotAvailable
+            )
+        );
+        if !moves || began.elapsed() > KAFKA_REQUEST_TIMEOUT {
+            return answer;
+        }
+        std::thread::sleep(KAFKA_RETRY_MIN);
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use rdkafka::client::Client;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -190,9 +191,9 @@ fn write(
 
 /// What a group has committed for a topic, by whomever.
 pub(super) fn commits(cluster: &Cluster, topic: &TopicName, group: &str) -> Result<Commits, LogError> {
-    let client = cluster.admin.inner();
-    native::committed_offsets(client, group, topic.as_str(), KAFKA_REQUEST_TIMEOUT)
-        .map_err(|error| failed(group, &error))
+    let topic = topic.as_str();
+    let ask = |client: &Client<_>| native::committed_offsets(client, group, topic, KAFKA_REQUEST_TIMEOUT);
+    cluster.ask_coordinator(ask).map_err(|error| failed(group, &error))
 }
 
 /// Sets the commits of a group without members.
@@ -202,8 +203,10 @@ pub(super) fn set_commits(
     group: &str,
     offsets: &[(Partition, Offset)],
 ) -> Result<(), LogError> {
-    let client = cluster.admin.inner();
-    match native::alter_offsets(client, group, topic.as_str(), offsets, OURS, KAFKA_REQUEST_TIMEOUT) {
+    let alter = |client: &Client<_>| {
+        native::alter_offsets(client, group, topic.as_str(), offsets, OURS, KAFKA_REQUEST_TIMEOUT)
+    };
+    match cluster.ask_coordinator(alter) {
         Ok(()) => Ok(()),
         Err(error) => {
             let refused = matches!(
@@ -226,8 +229,7 @@ pub(super) fn set_commits(
 /// # Errors
 /// [`LogError::GroupInUse`] if the group has members.
 pub(super) fn idle(cluster: &Cluster, group: &str) -> Result<(), LogError> {
-    let found = native::describe_group(cluster.admin.inner(), group, KAFKA_REQUEST_TIMEOUT);
-    match found.map_err(|error| failed(group, &error))? {
+    match describe(cluster, group)? {
         GroupState::Idle => Ok(()),
         GroupState::Members(hosts) => {
             Err(LogError::GroupInUse { group: group.into(), members: told(&hosts).into() })
@@ -237,12 +239,16 @@ pub(super) fn idle(cluster: &Cluster, group: &str) -> Result<(), LogError> {
 
 /// The hosts of the members of a group.
 pub(super) fn members(cluster: &Cluster, group: &str) -> Result<Vec<Box<str>>, LogError> {
-    let found = native::describe_group(cluster.admin.inner(), group, KAFKA_REQUEST_TIMEOUT);
-    match found.map_err(|error| failed(group, &error))? {
+    match describe(cluster, group)? {
         GroupState::Idle => Ok(Vec::new()),
         GroupState::Members(hosts) if hosts.is_empty() => Ok(vec!["one that is joining".into()]),
         GroupState::Members(hosts) => Ok(hosts),
     }
+}
+
+fn describe(cluster: &Cluster, group: &str) -> Result<GroupState, LogError> {
+    let ask = |client: &Client<_>| native::describe_group(client, group, KAFKA_REQUEST_TIMEOUT);
+    cluster.ask_coordinator(ask).map_err(|error| failed(group, &error))
 }
 
 fn told(hosts: &[Box<str>]) -> String {
