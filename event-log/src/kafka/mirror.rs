@@ -23,7 +23,7 @@ use crate::{HeldLanes, LogError, MirroredLane, Offset, Partition, TopicName};
 /// What our commits say, so that they are told from those of others.
 const OURS: &str = "pelton";
 
-type Offsets = Vec<(Partition, Offset)>;
+pub(super) type Offsets = Vec<(Partition, Offset)>;
 
 /// Which lanes of a topic are mirrored, and which are held.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ struct Wanted {
 
 /// What the task remembers.
 #[derive(Debug, Default)]
-struct Written {
+pub(super) struct Written {
     /// The offsets that each group was given last, and when.
     last: HashMap<Arc<str>, (Offsets, Instant)>,
     /// Groups that may be written: they are empty, ours, or taken over.
@@ -99,15 +99,21 @@ pub(super) async fn run(owner: Weak<Owner>) {
             return;
         }
         if owner.cluster.reachable().is_ok() {
-            round(&owner, &mut written).await;
+            let positions = owner.positions();
+            round(&owner.cluster, &owner.events, &owner.mirror, &positions, &mut written).await;
         }
     }
 }
 
-/// Writes what moved since the last round, as much of it as one round takes.
-async fn round(owner: &Arc<Owner>, written: &mut Written) {
-    let Wanted { lanes, take_over } = owner.mirror.wanted().clone();
-    let positions = owner.positions();
+/// Writes what of `positions` moved since the last round, as much of it as one round takes.
+pub(super) async fn round(
+    cluster: &Arc<Cluster>,
+    topic: &TopicName,
+    mirror: &Mirror,
+    positions: &BTreeMap<Arc<str>, Offsets>,
+    written: &mut Written,
+) {
+    let Wanted { lanes, take_over } = mirror.wanted().clone();
     let now = Instant::now();
     let mut due: Vec<(MirroredLane, Offsets)> = Vec::new();
     for lane in lanes {
@@ -126,8 +132,8 @@ async fn round(owner: &Arc<Owner>, written: &mut Written) {
     if due.is_empty() {
         return;
     }
-    let (topic, known) = (owner.events.clone(), written.known.clone());
-    let asked = owner.cluster.ask(move |cluster| {
+    let (topic, known) = (topic.clone(), written.known.clone());
+    let asked = cluster.ask(move |cluster| {
         let write = |(lane, offsets): (MirroredLane, Offsets)| {
             let is_known = known.contains(&lane.group);
             let outcome = write(cluster, &topic, &lane.group, &offsets, is_known || take_over, is_known);
@@ -141,7 +147,7 @@ async fn round(owner: &Arc<Owner>, written: &mut Written) {
             Outcome::Written => {
                 written.known.insert(group.clone());
                 written.last.insert(group, (offsets, now));
-                owner.mirror.hold(&lane, None);
+                mirror.hold(&lane, None);
             }
             Outcome::InUse(who) => {
                 // Looked at again soon, but not with every round.
@@ -150,7 +156,7 @@ async fn round(owner: &Arc<Owner>, written: &mut Written) {
                 let reason =
                     format!("its consumer group {group} has members again ({who}); it is left to them");
                 tracing::warn!(%lane, "{reason}");
-                owner.mirror.hold(&lane, Some(&reason));
+                mirror.hold(&lane, Some(&reason));
             }
             Outcome::Foreign => {
                 tracing::warn!(%lane, %group, "the consumer group has offsets of another client, which are left alone; \

@@ -26,6 +26,8 @@ mod incarnation;
 mod known;
 mod member;
 mod mirror;
+#[cfg(test)]
+mod mocked;
 mod native;
 mod owner;
 mod positions;
