@@ -204,6 +204,18 @@ async fn a_broker_goes_back_to_knative_and_comes_again_without_loss() {
     let topics = scene.kafka.topic_names().await;
     assert!(!topics.contains(&format!("{}_progress", scene.topic)), "{topics:?}");
 
+    // Given again it finds nothing to do, and nothing of what is Knative's is touched: not even while Knative is there.
+    let member = scene.kafka.hold(&scene.group, &scene.topic, &[]).await;
+    let (success, out, err) = pelton.tool(&["hand-back", scene.name]).await;
+    assert!(success && out.contains("has been handed back"), "{out}{err}");
+    member.release().await;
+    assert_eq!(scene.committed().await, [Some(10), Some(4), Some(6), Some(10)]);
+    // The same if the last time ended half-way.
+    scene.kafka.create_topic(&format!("{}_progress", scene.topic), PARTITIONS, &[]).await;
+    let (success, out, err) = pelton.tool(&["hand-back", scene.name]).await;
+    assert!(success && out.contains("has been handed back"), "{out}{err}");
+    assert_eq!(scene.committed().await, [Some(10), Some(4), Some(6), Some(10)]);
+
     // Knative goes on; events still come in here.
     scene.send(&pelton, "meanwhile").await;
     let consumed = scene.kafka.consume(&scene.group, &scene.topic, 6).await;

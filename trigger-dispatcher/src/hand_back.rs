@@ -43,13 +43,15 @@ impl HandBacker {
         let groups = self.log.groups().ok_or_else(|| HandBackError::NotOnKafka(name.clone()))?;
         let names = topics::names(broker);
         self.wait_until_idle(groups, broker, &names.events).await?;
-        let mut lowest = Vec::new();
-        for partition in 0..broker.partitions {
-            lowest.push((partition, self.lowest(&names, partition).await.map_err(|error| failed(&error))?));
-        }
         let mut handed_back = Vec::new();
-        for trigger in snapshot.triggers.values().filter(|trigger| trigger.broker == *name) {
-            handed_back.extend(commit(groups, &names.events, trigger, &lowest).await?);
+        // The retries are the first to be forgotten, once every group is set. Without them the groups are somebody else's
+        // already, and what the progress tells is too late for them.
+        let retries = self.log.topic(&names.retry).await.map_err(|error| failed(&error))?;
+        if retries.is_some() {
+            let lowest = self.all_lowest(&names, broker.partitions).await.map_err(|error| failed(&error))?;
+            for trigger in snapshot.triggers.values().filter(|trigger| trigger.broker == *name) {
+                handed_back.extend(commit(groups, &names.events, trigger, &lowest).await?);
+            }
         }
         // Only now is it somebody else's. A later take-over starts from the groups again.
         groups.forget(&names.events).await.map_err(|error| failed(&error))?;
@@ -74,6 +76,18 @@ impl HandBacker {
             }
             sleep(limits::HAND_BACK_LOOK).await;
         }
+    }
+
+    async fn all_lowest(
+        &self,
+        topics: &BrokerTopics,
+        partitions: u32,
+    ) -> Result<Vec<(Partition, Lowest)>, LogError> {
+        let mut lowest = Vec::new();
+        for partition in 0..partitions {
+            lowest.push((partition, self.lowest(topics, partition).await?));
+        }
+        Ok(lowest)
     }
 
     async fn lowest(&self, topics: &BrokerTopics, partition: Partition) -> Result<Lowest, LogError> {

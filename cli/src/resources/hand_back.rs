@@ -17,7 +17,8 @@ use crate::output::{self, Format};
 
 Every dispatcher stops with the Broker; then the consumer group of each of its triggers is set to the lowest offset without an
 end. Knative's dispatchers go on from there: what Pelton delivered beyond it comes twice, nothing is left out. Events still
-come in here meanwhile. To go on here later, the Broker needs `kafka.pelton.dev/take-over: \"true\"`.")]
+come in here meanwhile. Given again, the command leaves a broker alone that has been handed back. To go on here later, the Broker
+needs `kafka.pelton.dev/take-over: \"true\"`.")]
 pub(crate) struct Arguments {
     /// The broker: NAME or NAMESPACE/NAME
     #[arg(value_name = "BROKER")]
@@ -43,10 +44,12 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
         return output::document(global.output, &result);
     }
     let triggers = result["triggers"].as_array().map_or(&[][..], Vec::as_slice);
-    output::line(&format!(
-        "broker {broker} is handed back: {} set",
-        output::counted(triggers.len() as u64, "consumer group")
-    ))?;
+    output::line(&match triggers.len() {
+        0 => format!("broker {broker} has been handed back: no consumer group is left to set"),
+        count => {
+            format!("broker {broker} is handed back: {} set", output::counted(count as u64, "consumer group"))
+        }
+    })?;
     for trigger in triggers {
         output::line(&line(trigger))?;
     }

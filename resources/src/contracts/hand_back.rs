@@ -9,7 +9,8 @@ use crate::name::NamespacedName;
 /// Returns the work of a Broker that was taken over from Knative.
 pub trait HandBack: Send + Sync + fmt::Debug {
     /// Waits until nobody dispatches the Broker any more, sets the consumer group of each of its Triggers to the lowest
-    /// offset without an end, and forgets what Pelton knew. The Broker must be marked as handed back before.
+    /// offset without an end, and forgets what Pelton knew. The Broker must be marked as handed back before. What was handed
+    /// back already is left alone: the answer names no Trigger then.
     fn hand_back<'a>(
         &'a self,
         broker: &'a NamespacedName,
