@@ -19,14 +19,7 @@ async fn partitions_added_under_load_lose_and_repeat_nothing() {
     };
     let site = Site::new(&yaml(1));
     let pelton = site.start().await;
-    let load = Load {
-        broker: "default/b".to_owned(),
-        event_type: "test".to_owned(),
-        connections: 4,
-        keys: 16,
-        name: "k".to_owned(),
-        accepted_max: u64::MAX,
-    };
+    let load = Load { keys: 16, ..Load::new("k") };
     let running = load.start(pelton.ingress);
     for partitions in [2, 4, 8] {
         let before = subscriber.count();

@@ -59,14 +59,7 @@ fn site(subscriber: &Subscriber) -> Site {
 /// One cycle: run, load, kill in the middle of it.
 async fn cycle(number: u64, site: &Site, subscriber: &Subscriber, book: &mut Sent) -> Pelton {
     let pelton = site.start().await;
-    let load = Load {
-        broker: "default/b".to_owned(),
-        event_type: "load".to_owned(),
-        connections: 16,
-        keys: 4,
-        name: format!("c{number}"),
-        accepted_max: u64::MAX,
-    };
+    let load = Load { event_type: "load".to_owned(), connections: 16, ..Load::new(format!("c{number}")) };
     let running = load.start(pelton.ingress);
     // What the ordered trigger still owes, counted from outside: accepted less received.
     let owed = |accepted: u64| {

@@ -60,10 +60,8 @@ impl Book {
         let load = Load {
             broker: format!("default/{}", self.broker),
             event_type: "load".to_owned(),
-            connections: 4,
             keys: 6,
-            name: format!("l{}", self.loads),
-            accepted_max: u64::MAX,
+            ..Load::new(format!("l{}", self.loads))
         };
         load.start(ingress)
     }
@@ -95,22 +93,22 @@ impl Book {
         balance(&self.sent.accepted, uncertain, &self.receipts(order))
     }
 
-    /// Waits until every accepted event was taken by both triggers: as long as it takes, but not without progress.
+    /// Waits until every accepted event was taken by both triggers: as long as it takes, but not without progress. The balance
+    /// of a long run takes a while itself, so it is drawn only once as much has come as is owed, and then with what comes.
     pub(crate) async fn settled(&self) {
-        let mut least = usize::MAX;
+        let enough = self.sent.accepted.len() * TRIGGERS.len();
+        let mut seen = 0;
         loop {
-            let what = format!("the events that are owed become fewer than {least}");
-            let owed = eventually(&what, async || {
-                let owed = TRIGGERS.iter().map(|order| self.balance(order).lost.len()).sum();
-                // The balance of a long run takes a while itself.
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                (owed < least).then_some(owed)
-            })
-            .await;
-            if owed == 0 {
+            let is_over = seen >= enough && TRIGGERS.iter().all(|order| self.balance(order).lost.is_empty());
+            if is_over {
                 return;
             }
-            least = owed;
+            let what = format!("something of {enough} deliveries comes after {seen}");
+            seen = eventually(&what, async || {
+                let count = self.subscriber.count();
+                (count > seen).then_some(count)
+            })
+            .await;
         }
     }
 

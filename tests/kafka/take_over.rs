@@ -60,10 +60,22 @@ impl Scene {
     }
 
     async fn send(&self, pelton: &Pelton, id: &str) {
+        self.send_with(pelton, id, &[]).await;
+    }
+
+    /// Sends an event with further headers.
+    async fn send_with(&self, pelton: &Pelton, id: &str, more: &[(&str, &str)]) {
         let headers = [("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", "/test"), ("ce-type", "t")];
-        let path = format!("/default/{}", self.name);
+        let (headers, path) = ([&headers[..], more].concat(), format!("/default/{}", self.name));
         let answer = http::request(pelton.ingress, Method::POST, &path, &headers, "data").await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
+    /// Gives the broker back, or takes it again; answers what the command printed.
+    async fn hand_back(&self, pelton: &Pelton, how: &[&str]) -> String {
+        let (success, out, err) = pelton.tool(&[&["hand-back", self.name], how].concat()).await;
+        assert!(success, "{out}{err}");
+        out
     }
 
     /// Waits until the trigger is not ready for that reason; answers the message.
@@ -121,16 +133,7 @@ async fn what_knative_left_is_continued_without_loss() {
             rows.into_iter().find(|row| row.partition == expected).and_then(|row| row.end)
         };
         let before = end().await;
-        let headers = [
-            ("ce-specversion", "1.0"),
-            ("ce-id", key),
-            ("ce-source", "/test"),
-            ("ce-type", "t"),
-            ("ce-partitionkey", key),
-        ];
-        let path = format!("/default/{}", scene.name);
-        let answer = http::request(pelton.ingress, Method::POST, &path, &headers, "data").await;
-        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        scene.send_with(&pelton, key, &[("ce-partitionkey", key)]).await;
         assert_eq!(end().await, before.map(|end| end + 1), "{key} belongs into partition {expected}");
     }
     assert!(pelton.stop().await);
@@ -197,8 +200,7 @@ async fn a_broker_goes_back_to_knative_and_comes_again_without_loss() {
         (delivered >= 38).then_some(())
     })
     .await;
-    let (success, out, err) = pelton.tool(&["hand-back", scene.name]).await;
-    assert!(success, "{out}{err}");
+    let out = scene.hand_back(&pelton, &[]).await;
     assert!(out.contains(&format!("{}  0=10 1=4 2=6 3=10", scene.group)), "{out}");
     assert_eq!(scene.committed().await, [Some(10), Some(4), Some(6), Some(10)]);
     let topics = scene.kafka.topic_names().await;
@@ -206,14 +208,14 @@ async fn a_broker_goes_back_to_knative_and_comes_again_without_loss() {
 
     // Given again it finds nothing to do, and nothing of what is Knative's is touched: not even while Knative is there.
     let member = scene.kafka.hold(&scene.group, &scene.topic, &[]).await;
-    let (success, out, err) = pelton.tool(&["hand-back", scene.name]).await;
-    assert!(success && out.contains("has been handed back"), "{out}{err}");
+    let out = scene.hand_back(&pelton, &[]).await;
+    assert!(out.contains("has been handed back"), "{out}");
     member.release().await;
     assert_eq!(scene.committed().await, [Some(10), Some(4), Some(6), Some(10)]);
     // The same if the last time ended half-way.
     scene.kafka.create_topic(&format!("{}_progress", scene.topic), PARTITIONS, &[]).await;
-    let (success, out, err) = pelton.tool(&["hand-back", scene.name]).await;
-    assert!(success && out.contains("has been handed back"), "{out}{err}");
+    let out = scene.hand_back(&pelton, &[]).await;
+    assert!(out.contains("has been handed back"), "{out}");
     assert_eq!(scene.committed().await, [Some(10), Some(4), Some(6), Some(10)]);
 
     // Knative goes on; events still come in here.
@@ -222,8 +224,7 @@ async fn a_broker_goes_back_to_knative_and_comes_again_without_loss() {
     assert_eq!(consumed.len(), 6);
     scene.subscriber.behave(|_| Behaviour::Status(204));
     let before = scene.subscriber.count();
-    let (success, out, err) = pelton.tool(&["hand-back", scene.name, "--undo"]).await;
-    assert!(success, "{out}{err}");
+    scene.hand_back(&pelton, &["--undo"]).await;
     scene.send(&pelton, "after").await;
     eventually("Pelton goes on", async || scene.delivered().contains("after").then_some(())).await;
     // Of eleven that were open Knative took six.

@@ -113,6 +113,19 @@ impl Running {
 }
 
 impl Load {
+    /// Events of the type `test` for the broker `default/b`, on four connections with four keys each, until it is stopped.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            broker: "default/b".to_owned(),
+            event_type: "test".to_owned(),
+            connections: 4,
+            keys: 4,
+            name: name.into(),
+            accepted_max: u64::MAX,
+        }
+    }
+
     /// Sends until enough is accepted or the server is gone.
     pub async fn run(&self, address: SocketAddr) -> Sent {
         self.send(address, Arc::default()).await

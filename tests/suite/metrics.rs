@@ -31,14 +31,7 @@ async fn each_counter_equals_the_account_book() {
         + &trigger("none", "", &subscriber.url("/none"), "filter: {attributes: {type: other}}");
     let Some(site) = crate::site(&yaml).await else { return };
     let pelton = site.start().await;
-    let load = Load {
-        broker: "default/b".to_owned(),
-        event_type: "test".to_owned(),
-        connections: 8,
-        keys: 3,
-        name: "k".to_owned(),
-        accepted_max: EVENTS,
-    };
+    let load = Load { connections: 8, keys: 3, accepted_max: EVENTS, ..Load::new("k") };
     let sent = load.run(pelton.ingress).await;
     for _ in 0..7 {
         assert_eq!(

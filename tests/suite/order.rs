@@ -30,14 +30,7 @@ async fn keys_stay_in_order_while_deliveries_fail_and_dawdle() {
         + &trigger("unordered", "", &subscriber.url("/unordered"), retry);
     let Some(site) = crate::site(&yaml).await else { return };
     let pelton = site.start().await;
-    let load = Load {
-        broker: "default/b".to_owned(),
-        event_type: "test".to_owned(),
-        connections: 8,
-        keys: 5,
-        name: "k".to_owned(),
-        accepted_max: EVENTS,
-    };
+    let load = Load { connections: 8, keys: 5, accepted_max: EVENTS, ..Load::new("k") };
     let sent = load.run(pelton.ingress).await;
     assert!(sent.refused.is_empty() && sent.unknown.is_empty(), "{:?}", sent.refused);
     for path in ["/ordered", "/keyed", "/unordered"] {

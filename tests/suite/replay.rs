@@ -1,9 +1,7 @@
 //! Replays: by time, by offset, while events flow.
 
-use std::time::Duration;
-
 use pelton_tests::pelton::Pelton;
-use pelton_tests::subscriber::Subscriber;
+use pelton_tests::subscriber::{Subscriber, now};
 use pelton_tests::{eventually, http};
 
 use super::{BROKER, send, trigger};
@@ -40,8 +38,9 @@ async fn a_replay_begins_and_ends_at_offsets_and_times() {
         send(&pelton, &number.to_string(), if number == 5 { "other" } else { "test" }, &[]).await;
     }
     eventually("all that match are delivered", async || (subscriber.count() == 9).then_some(())).await;
-    // Later by the clock than all before.
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    // Later by the clock than all before, by the milliseconds in which times are told.
+    let last = millis();
+    eventually("the clock has gone on", async || (millis() > last).then_some(())).await;
     for id in ["late-1", "late-2"] {
         send(&pelton, id, "test", &[]).await;
     }
@@ -66,6 +65,11 @@ async fn a_replay_begins_and_ends_at_offsets_and_times() {
     replayed(&["--from", "8", "--to", &late], &["8", "9"]).await;
     eventually("nothing is owed", async || (pelton.backlog("t").await == Some(0)).then_some(())).await;
     assert_eq!(subscriber.count(), 11 + 8, "and nothing else came");
+}
+
+/// Milliseconds of the clock.
+fn millis() -> u128 {
+    now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970").as_millis()
 }
 
 /// When an event was accepted, as `tail` shows it.

@@ -17,14 +17,7 @@ async fn restarts_lose_and_repeat_nothing() {
     let mut all = Sent::default();
     for round in 0..3 {
         let pelton = site.start().await;
-        let load = Load {
-            broker: "default/b".to_owned(),
-            event_type: "test".to_owned(),
-            connections: 2,
-            keys: 4,
-            name: format!("round{round}"),
-            accepted_max: 300,
-        };
+        let load = Load { connections: 2, accepted_max: 300, ..Load::new(format!("round{round}")) };
         let sent = load.run(pelton.ingress).await;
         assert!(sent.unknown.is_empty(), "it is stopped after the load");
         all.accepted.extend(sent.accepted);

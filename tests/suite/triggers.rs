@@ -25,14 +25,7 @@ async fn edits_while_events_flow_lose_and_repeat_nothing() {
     };
     let Some(site) = crate::site(&yaml(&subscriber.url("/"), 1)).await else { return };
     let pelton = site.start().await;
-    let load = Load {
-        broker: "default/b".to_owned(),
-        event_type: "test".to_owned(),
-        connections: 4,
-        keys: 3,
-        name: "k".to_owned(),
-        accepted_max: u64::MAX,
-    };
+    let load = Load { keys: 3, ..Load::new("k") };
     let running = load.start(pelton.ingress);
     for edit in 2..8 {
         let before = subscriber.count() + other.count();
