@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hyper::Method;
-use pelton_tests::fleet::Fleet;
+use pelton_tests::fleet::{Fleet, Process};
 use pelton_tests::kafka;
 use pelton_tests::pelton::Pelton;
 use pelton_tests::subscriber::{Behaviour, Receipt, Subscriber};
@@ -113,38 +113,46 @@ async fn retries_outlive_their_topic_and_hide_no_event_of_the_new_one() {
     assert_eq!(count, old.len() + new.len(), "each was delivered once");
 }
 
-/// Kafka deletes by its own retention. It is warned of while there is time, and what is lost is told by its offsets.
+/// Waits until `pelton describe trigger` says all of `words`, blanks aside.
+async fn described(process: &Process, trigger: &str, words: &[&str]) {
+    eventually(&format!("`pelton describe trigger {trigger}` says {words:?}"), async || {
+        let (_, out, _) = process.pelton.tool(&["describe", "trigger", trigger]).await;
+        let out = out.split_whitespace().collect::<Vec<_>>().join(" ");
+        words.iter().all(|word| out.contains(word)).then_some(())
+    })
+    .await;
+}
+
+/// Kafka deletes by its own retention: what is lost is told by its offsets.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_kafka_deletes_before_their_end_are_told() {
     let Some(kafka) = kafka::shared().await else { return };
     let subscriber = Subscriber::scripted(|_| Behaviour::Status(204)).await;
-    let yaml = small("expiring", &subscriber, "PT1S");
-    let retention = "default.topic.partitions: \"1\", default.topic.config.retention.ms: \"20000\"";
-    let yaml = yaml.replace("default.topic.partitions: \"1\"", retention);
-    let process = Fleet::new(&yaml, &kafka.bootstrap()).start("run").await;
-    let tool = async |arguments: &[&str]| {
-        let (succeeded, out, error) = process.pelton.tool(arguments).await;
-        assert!(succeeded, "{arguments:?}: {out}{error}");
-        out
-    };
-    let described = async |words: &[&str]| {
-        eventually(&format!("`pelton describe trigger expiring` says {words:?}"), async || {
-            let out = tool(&["describe", "trigger", "expiring"]).await;
-            let out = out.split_whitespace().collect::<Vec<_>>().join(" ");
-            words.iter().all(|word| out.contains(word)).then_some(())
-        })
-        .await;
-    };
-    tool(&["pause", "trigger", "expiring"]).await;
+    let process = Fleet::new(&small("expiring", &subscriber, "PT1S"), &kafka.bootstrap()).start("run").await;
+    process.pelton.tool(&["pause", "trigger", "expiring"]).await;
     for number in 0..20 {
         post(&process.pelton, "expiring", &format!("e-{number}")).await;
     }
-    described(&["About to expire:", "the log keeps events for 20 s"]).await;
+    described(&process, "expiring", &["Backlog: 20"]).await;
     kafka.delete_records("knative-broker-default-expiring", 0, 15).await;
-    tool(&["resume", "trigger", "expiring"]).await;
-    described(&["Expired: 15", "Expired offsets: partition 0, 0 to 14"]).await;
+    process.pelton.tool(&["resume", "trigger", "expiring"]).await;
+    described(&process, "expiring", &["Expired: 15", "Expired offsets: partition 0, 0 to 14"]).await;
     taken(&subscriber, "e-19").await;
     assert_eq!(subscriber.count(), 5);
+}
+
+/// It is warned of while there is time.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_kafka_is_about_to_delete_are_warned_of() {
+    let Some(kafka) = kafka::shared().await else { return };
+    let subscriber = Subscriber::scripted(|_| Behaviour::Status(204)).await;
+    let yaml = small("ageing", &subscriber, "PT1S");
+    let retention = "default.topic.partitions: \"1\", default.topic.config.retention.ms: \"10000\"";
+    let yaml = yaml.replace("default.topic.partitions: \"1\"", retention);
+    let process = Fleet::new(&yaml, &kafka.bootstrap()).start("run").await;
+    process.pelton.tool(&["pause", "trigger", "ageing"]).await;
+    post(&process.pelton, "ageing", "old").await;
+    described(&process, "ageing", &["About to expire:", "the log keeps events for 10 s"]).await;
 }
 
 /// Somebody deletes the progress topic: whoever owns its partitions writes it again from memory.
