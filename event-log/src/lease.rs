@@ -43,6 +43,14 @@ impl Lease {
         }
     }
 
+    /// Ends once it lasts until `then`, and never if it is over for good.
+    pub(crate) async fn lasts_until(&self, then: Instant) {
+        let Some(mut until) = self.0.clone() else { return };
+        if until.wait_for(|until| *until >= then).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Runs `future` while it holds: in between nothing of it goes on. It is looked at before every step, so that a process
     /// that was stopped in the middle of one takes no further.
     pub async fn guard<F: Future>(&self, future: F) -> F::Output {

@@ -102,6 +102,20 @@ impl Place {
         log
     }
 
+    /// The same, with so many records in each partition of the events and the retry topic, if these are new: progress is
+    /// never beyond what there is.
+    async fn open_filled(&self, partitions: u32, count: usize) -> Arc<dyn EventLog> {
+        let log = self.open_with(partitions).await;
+        for topic in [self.events(), self.retry()] {
+            for partition in 0..partitions {
+                if log.bounds(topic, partition).await.expect("it is there").end == 0 {
+                    append_numbers(&*log, topic, partition, count).await;
+                }
+            }
+        }
+        log
+    }
+
     fn is_kafka(&self) -> bool {
         matches!(self.engine, Engine::Kafka(_))
     }

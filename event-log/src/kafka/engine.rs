@@ -19,9 +19,10 @@ use super::known::KnownIdentities;
 use super::member::{Member, group_of};
 use super::mirror;
 use super::native::Commits;
-use super::owner::{Owner, compare_topics};
+use super::owner::Owner;
 use super::producer::{Failed, Outgoing};
 use super::progress::{Of, ProgressRecord};
+use super::take_over::compare_topics;
 use super::topics::{self, progress_topic};
 use crate::limits::KAFKA_TIDY_INTERVAL;
 use crate::{

@@ -20,6 +20,9 @@ pub(super) const SPAN: Offset = 1_000_000_000_000_000;
 const INCARNATIONS_MAX: u16 = 18_000;
 const _: () = assert!((INCARNATIONS_MAX as u64) < u64::MAX / SPAN);
 
+/// Ids of earlier incarnations that are kept.
+const EARLIER_IDS: usize = 4;
+
 /// How often a topic was made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Incarnation(u16);
@@ -33,6 +36,8 @@ pub(super) struct TopicId(Box<str>);
 pub(super) struct Identity {
     pub(super) id: TopicId,
     pub(super) incarnation: Incarnation,
+    /// The ids of earlier ones, the last first. Kafka gives none twice: whoever still tells of one is behind.
+    earlier: Vec<TopicId>,
 }
 
 /// The topics of a broker whose progress is saved.
@@ -115,24 +120,32 @@ impl TopicId {
 impl Identity {
     /// The topic that has the id now, after this one.
     pub(super) fn now(&self, id: &TopicId) -> Self {
-        let made_anew = !self.id.may_be(id);
-        let incarnation = (self.incarnation.0 + u16::from(made_anew)).min(INCARNATIONS_MAX);
         // A Kafka that gives no ids for a while does not make us forget.
-        let id = if id.0.is_empty() { self.id.clone() } else { id.clone() };
-        Self { id, incarnation: Incarnation(incarnation) }
+        if id.0.is_empty() || *id == self.id || self.earlier.contains(id) {
+            return self.clone();
+        }
+        if self.id.0.is_empty() {
+            return Self { id: id.clone(), ..self.clone() };
+        }
+        let incarnation = Incarnation((self.incarnation.0 + 1).min(INCARNATIONS_MAX));
+        let earlier = std::iter::once(&self.id).chain(&self.earlier).take(EARLIER_IDS).cloned().collect();
+        Self { id: id.clone(), incarnation, earlier }
     }
 
     /// Reads what [`fmt::Display`] writes.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (incarnation, id) = text.split_once(':')?;
         let incarnation = incarnation.parse().ok().filter(|incarnation| *incarnation <= INCARNATIONS_MAX)?;
-        Some(Self { id: TopicId(id.into()), incarnation: Incarnation(incarnation) })
+        let mut ids = id.split(',').map(|id| TopicId(id.into()));
+        let id = ids.next()?;
+        Some(Self { id, incarnation: Incarnation(incarnation), earlier: ids.collect() })
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.incarnation.0, self.id.0)
+        write!(f, "{}:{}", self.incarnation.0, self.id.0)?;
+        self.earlier.iter().try_for_each(|id| write!(f, ",{}", id.0))
     }
 }
 
@@ -152,7 +165,8 @@ mod tests {
         let second = first.now(&id("b"));
         assert_eq!((second.incarnation, &second.id), (Incarnation(1), &id("b")));
         assert_eq!(second.now(&id("")), second, "no id tells nothing");
-        assert_eq!(second.now(&id("a")).incarnation, Incarnation(2));
+        assert_eq!(second.now(&id("a")), second, "somebody is behind");
+        assert_eq!(second.now(&id("c")).incarnation, Incarnation(2));
     }
 
     #[test]
@@ -172,9 +186,12 @@ mod tests {
 
     #[test]
     fn identities_are_read_back() {
-        let identity = Identity { id: id("q/+A"), incarnation: Incarnation(3) };
+        let identity = Identity { id: id("q/+A"), incarnation: Incarnation(3), earlier: vec![] };
         assert_eq!(identity.to_string(), "3:q/+A");
-        assert_eq!(Identity::parse("3:q/+A"), Some(identity));
+        assert_eq!(Identity::parse("3:q/+A"), Some(identity.clone()));
+        let next = identity.now(&id("B")).now(&id("C"));
+        assert_eq!(next.to_string(), "5:C,B,q/+A");
+        assert_eq!(Identity::parse("5:C,B,q/+A"), Some(next));
         assert_eq!(Identity::parse("0:"), Some(Identity::default()));
         for wrong in ["", "yes", ":", "x:a", "-1:a", "18001:a", "70000:a"] {
             assert_eq!(Identity::parse(wrong), None, "{wrong}");

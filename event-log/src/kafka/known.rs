@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::incarnation::Identities;
-use super::owner::identities_of_others;
+use super::take_over::identities_of_others;
 use super::topics::ids_of_both;
 use crate::limits::KAFKA_IDENTITY_INTERVAL;
 use crate::{LogError, Partition, TopicName};

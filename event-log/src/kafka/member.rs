@@ -116,7 +116,8 @@ impl Member {
 
     fn run(mut self) {
         while !self.owner.is_abandoned() && !self.closing.load(Ordering::Relaxed) {
-            let idle = if self.revoking.is_empty() { KAFKA_POLL } else { KAFKA_POLL_BUSY };
+            let is_calm = self.revoking.is_empty() && !self.owner.is_gaining();
+            let idle = if is_calm { KAFKA_POLL } else { KAFKA_POLL_BUSY };
             let until_commit = self.commit_at.saturating_duration_since(Instant::now());
             self.poll(idle.min(until_commit.max(KAFKA_POLL_BUSY)));
             self.finish_revocations();
@@ -154,8 +155,12 @@ impl Member {
         let list = self.list(partitions);
         let assigned = self.consumer.incremental_assign(&list).and_then(|()| self.consumer.pause(&list));
         if let Err(error) = assigned {
-            // The session ends without it, and what we were given goes to others.
-            tracing::error!(topic = %self.owner.events, %error, "partitions that Kafka gave cannot be taken");
+            tracing::error!(topic = %self.owner.events, %error, "partitions that Kafka gave cannot be taken; the group is joined anew");
+            // What we were given goes to others, or comes again.
+            self.consumer.unsubscribe();
+            if let Err(error) = self.consumer.subscribe(&[self.owner.events.as_str()]) {
+                tracing::error!(topic = %self.owner.events, %error, "its group cannot be joined");
+            }
             return;
         }
         for &partition in partitions {
@@ -221,7 +226,7 @@ impl Member {
     /// Proves that the member is alive.
     fn commit(&mut self) {
         let now = Instant::now();
-        if now < self.commit_at || self.committing.is_some() {
+        if self.committing.is_some() || (!self.owner.take_wish_for_proof() && now < self.commit_at) {
             return;
         }
         self.commit_at = now + self.session / KAFKA_COMMITS_A_SESSION;

@@ -10,7 +10,7 @@
 //!   acknowledged; what is not certain is *unknown*, never success.
 //! * **Reading** (`readers`): cursors that continue where they stand, `read_committed`; gaps of transactions and compaction
 //!   are passed, not waited for.
-//! * **Ownership** (`member`, `owner`): one consumer group for each events topic shares its partitions out among the
+//! * **Ownership** (`member`, `take_over`, `owner`): one consumer group for each events topic shares its partitions out among the
 //!   dispatchers. The member only keeps its session alive; a [`Lease`](crate::Lease) says for how long that is known.
 //! * **Progress** (`progress`): see there; late writers are fenced by keys, not by luck.
 //! * **Offsets** (`incarnation`): a topic that is deleted and made anew gives none twice.
@@ -35,6 +35,7 @@ mod producer;
 mod progress;
 mod readers;
 mod sizes;
+mod take_over;
 mod topics;
 
 pub use config::{Config, Connection, Mechanism, Protocol, Sasl};

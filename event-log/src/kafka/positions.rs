@@ -9,9 +9,9 @@ use super::cluster::Cluster;
 use super::engine::{Shared, lock};
 use super::incarnation::Incarnation;
 use super::mirror;
-use super::owner::progress_of_others;
 use super::progress::Of;
 use super::readers::ReadError;
+use super::take_over::progress_of_others;
 use crate::limits::KAFKA_COMMITS_KEPT;
 use crate::{Bounds, Chunk, LogError, Offset, Partition, Progress, ReadLimit, TopicName};
 
@@ -54,6 +54,10 @@ impl Shared {
                             bounds.end
                         );
                         return Err(LogError::Unavailable(why.into()));
+                    }
+                    if start >= bounds.start {
+                        tracing::error!(topic = %topic, partition, from, "Kafka has lost records that it had acknowledged; \
+                         those that came in their place before this position may not be delivered");
                     }
                     start = start.max(bounds.start);
                     kept_from = Some(incarnation.lasting(start));
@@ -121,7 +125,7 @@ impl Shared {
         partition: Partition,
         group: &str,
     ) -> Result<Option<Offset>, LogError> {
-        self.open()?;
+        let incarnation = self.incarnation(topic, partition).await?;
         let key = (topic.clone(), Arc::<str>::from(group));
         let slot = lock(&self.commits).entry(key.clone()).or_default().clone();
         // One question for all partitions that ask at the same time.
@@ -141,8 +145,7 @@ impl Shared {
         };
         let missed = || (!commits.is_empty()).then_some(0);
         let found = commits.get(&partition).map(|(offset, _)| *offset).or_else(missed);
-        let Some(offset) = found else { return Ok(None) };
-        Ok(Some(self.incarnation(topic, partition).await?.lasting(offset)))
+        Ok(found.map(|offset| incarnation.lasting(offset)))
     }
 
     pub(super) async fn offset_at(
@@ -151,11 +154,11 @@ impl Shared {
         partition: Partition,
         time: Timestamp,
     ) -> Result<Offset, LogError> {
-        self.open()?;
+        let incarnation = self.incarnation(topic, partition).await?;
         let (cluster, asked, millis) = (self.route(topic)?, topic.clone(), time.as_millis());
-        match cluster.ask(move |cluster| cluster.offset_at(&asked, partition, millis)).await? {
-            Some(offset) => Ok(self.incarnation(topic, partition).await?.lasting(offset)),
-            None => Ok(self.bounds(topic, partition).await?.end),
-        }
+        // The end first: what comes in after the question is after the time, too.
+        let end = self.kafka_bounds(&cluster, topic, partition).await?.end;
+        let found = cluster.ask(move |cluster| cluster.offset_at(&asked, partition, millis)).await?;
+        Ok(incarnation.lasting(found.unwrap_or(end)))
     }
 }

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pelton_event_log::{AppendError, Epoch, EventLog, LaneProgress, Offset, Progress, TopicName};
+use pelton_event_log::{
+    AppendError, Epoch, EventLog, LaneProgress, Offset, OwnershipChange, Progress, TopicName,
+};
 
-use super::{NO_WAIT, Place, batch, gain_all, on_both_engines, read_all, record, row, save};
+use super::{
+    NO_WAIT, Place, append_numbers, batch, gain_all, next, on_both_engines, read_all, record, row, save,
+};
 
 on_both_engines![
     all_partitions_are_gained_and_nothing_is_saved_at_first,
@@ -48,7 +52,7 @@ async fn all_partitions_are_gained_and_nothing_is_saved_at_first(place: Place) {
 }
 
 async fn saved_progress_is_found_again(place: Place) {
-    let log = place.open_with(3).await;
+    let log = place.open_filled(3, 20).await;
     let mut ownership = log.ownership(place.events());
     let epochs = gain_all(&mut ownership, 3).await;
     let (events, retry) = (place.events(), place.retry());
@@ -82,7 +86,7 @@ async fn saved_progress_is_found_again(place: Place) {
 }
 
 async fn a_later_start_fences_the_saves_of_an_earlier_one(place: Place) {
-    let log = place.open_with(2).await;
+    let log = place.open_filled(2, 20).await;
     let mut ownership = log.ownership(place.events());
     let old = gain_all(&mut ownership, 2).await;
     log.append(save(place.events(), 1, old[1], Some(7), &[("ns/a", Some(row(Some(3), "x")))])).await.unwrap();
@@ -102,6 +106,7 @@ async fn a_save_goes_with_its_records(place: Place) {
     let log = place.open_with(2).await;
     let mut ownership = log.ownership(place.events());
     let epochs = gain_all(&mut ownership, 2).await;
+    append_numbers(&*log, place.events(), 0, 4).await;
     let mut settled = save(place.events(), 0, epochs[0], Some(4), &[("ns/a", Some(row(Some(2), "x")))]);
     settled.records = vec![
         (place.retry().clone(), 0, record("later")),
@@ -120,7 +125,7 @@ async fn a_save_goes_with_its_records(place: Place) {
 }
 
 async fn a_save_whose_record_fails_changes_nothing(place: Place) {
-    let log = place.open_with(2).await;
+    let log = place.open_filled(2, 20).await;
     let mut ownership = log.ownership(place.events());
     let epochs = gain_all(&mut ownership, 2).await;
     log.append(save(place.events(), 0, epochs[0], Some(1), &[("ns/a", Some(row(None, "before")))]))
@@ -144,7 +149,7 @@ async fn a_save_whose_record_fails_changes_nothing(place: Place) {
 
 async fn many_rows_are_found_again(place: Place) {
     const ROWS: usize = 10_000;
-    let log = place.open_with(1).await;
+    let log = place.open_filled(1, 20).await;
     let mut ownership = log.ownership(place.events());
     let epochs = gain_all(&mut ownership, 1).await;
     let names: Vec<String> = (0..ROWS).map(|number| format!("namespace-of-many/trigger-{number}")).collect();
@@ -166,4 +171,26 @@ async fn many_rows_are_found_again(place: Place) {
     drop(ownership);
     let (log, _) = reopened(&place, log, 1).await;
     assert!(saved(&*log, place.events(), 0).await == expected);
+}
+
+/// Kafka has lost the end of a topic: its progress is brought in line once, and what comes there is new.
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_beyond_the_end_is_brought_back() {
+    let Some(place) = Place::on_kafka().await else { return };
+    let log = place.open_filled(1, 10).await;
+    let mut ownership = log.ownership(place.events());
+    let epoch = gain_all(&mut ownership, 1).await[0];
+    for topic in [place.events(), place.retry()] {
+        log.append(save(topic, 0, epoch, Some(100), &[])).await.unwrap();
+    }
+    assert!(log.read(place.retry(), 0, 100, NO_WAIT).await.is_err());
+    assert!(matches!(next(&mut ownership).await, OwnershipChange::Lost { .. }));
+    let again = gain_all(&mut ownership, 1).await[0];
+    assert!(again > epoch);
+    for topic in [place.events(), place.retry()] {
+        assert_eq!(saved(&*log, topic, 0).await.head, 10);
+    }
+    assert!(log.read(place.retry(), 0, 10, NO_WAIT).await.unwrap().entries.is_empty());
+    let more = tokio::time::timeout(std::time::Duration::from_secs(1), next(&mut ownership)).await;
+    assert!(more.is_err(), "{more:?}");
 }

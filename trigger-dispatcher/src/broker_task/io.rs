@@ -164,7 +164,20 @@ impl Line {
             Source::Retry => &self.io.topics.retry,
         };
         let limit = ReadLimit { bytes: 1, entries: 1, wait: false };
-        let chunk = self.read(topic, fetch.offset, limit).await;
+        let ask = || async {
+            let chunk = self.io.log.read(topic, self.partition, fetch.offset, limit).await?;
+            // Nothing is there yet: a node that has just become leader may not know how far it may show its records.
+            let is_at_end =
+                chunk.entries.is_empty() && chunk.next <= fetch.offset && chunk.kept_from.is_none();
+            let not_yet = || {
+                format!(
+                    "partition {} of topic {topic} does not show offset {} at the moment",
+                    self.partition, fetch.offset
+                )
+            };
+            if is_at_end { Err(LogError::Unavailable(not_yet().into())) } else { Ok(chunk) }
+        };
+        let chunk = self.io.patiently(ask).await;
         let entry = |chunk: pelton_event_log::Chunk| {
             chunk.entries.into_iter().next().filter(|entry| entry.offset == fetch.offset)
         };

@@ -147,9 +147,11 @@ impl Partition {
         let Opened { epoch, events, events_bounds, retry, retry_bounds } = opened;
         let lows = retry.lanes.values().filter_map(|row| row.low);
         // What the log has let go is not waited for: a reader there would wait for the next record.
-        let retry_head = lows.fold(retry.head, Offset::min).max(retry_bounds.start);
-        // Beyond the end of the log there is nothing that could have been dispatched, whatever was saved.
-        let head = events.head.max(events_bounds.start).min(events_bounds.end);
+        // Beyond the end of the log there is nothing that could have been dispatched, whatever was saved: what comes there is new.
+        let saved_head = events.head.min(events_bounds.end);
+        let saved_retry_head = retry.head.min(retry_bounds.end);
+        let retry_head = lows.fold(saved_retry_head, Offset::min).max(retry_bounds.start);
+        let head = saved_head.max(events_bounds.start);
         let mut partition = Self {
             number,
             epoch,
@@ -167,7 +169,7 @@ impl Partition {
             ahead: Vec::new(),
             to_pump: VecDeque::new(),
             touched: Vec::new(),
-            saver: Saver::new(events.head, retry.head, &shared.config.budget),
+            saver: Saver::new(saved_head, saved_retry_head, &shared.config.budget),
             relieved_at: Timestamp::EPOCH,
             loaded_retries: HashMap::new(),
         };
@@ -180,14 +182,14 @@ impl Partition {
             }
             let (replay, trigger) = parse_row_name(name).ok_or_else(|| damaged("its name is no trigger"))?;
             let key = LaneKey { trigger: shared.intern(&trigger), replay };
-            partition.load_events_row(key, row, events.head, shared).map_err(damaged)?;
+            partition.load_events_row(key, row, saved_head, shared).map_err(damaged)?;
         }
         for (name, row) in &retry.lanes {
             let damaged = |reason| RowError { row: (**name).into(), reason };
             let trigger = NamespacedName::parse(name).ok_or_else(|| damaged("its name is no trigger"))?;
             let id = shared.intern(&trigger);
             let row = progress::decode_retry(&row.state).map_err(damaged)?;
-            partition.load_retry_row(id, row, retry.head, shared);
+            partition.load_retry_row(id, row, saved_retry_head, shared);
         }
         Ok(partition)
     }
@@ -199,13 +201,17 @@ impl Partition {
         saved_head: Offset,
         shared: &Shared,
     ) -> Result<(), &'static str> {
-        let (row, opens) = progress::decode_events(&row.state)?;
+        let (row, mut opens) = progress::decode_events(&row.state)?;
         // What comes after the end of the log is new, even if a log that lost its end gives the same offsets again.
-        let position = row.position.min(self.end_when_gained);
+        let end = self.end_when_gained;
+        let position = row.position.min(end);
+        let lost = opens.extract_if(.., |open| open.offset >= end).count() as u64;
+        let is_shortened = lost > 0 || row.position > end;
+        shared.trigger(key.trigger).counters.expired.fetch_add(lost, Relaxed);
         if key.replay.is_none() {
             self.registered.insert(key.trigger, Registered::new(row.start, row.deleted_at, true));
         }
-        let is_idle = opens.is_empty() && !row.detached && position <= self.head;
+        let is_idle = opens.is_empty() && !row.detached && position <= self.head && !is_shortened;
         if is_idle && key.replay.is_none() {
             return Ok(());
         }
@@ -231,12 +237,16 @@ impl Partition {
             });
         }
         lane.rebuild(lane.order());
+        if is_shortened {
+            self.mark_dirty(key, Timestamp::EPOCH);
+        }
         Ok(())
     }
 
     fn load_retry_row(&mut self, trigger: TriggerId, row: RetryRow, head: Offset, shared: &Shared) {
         let opens = row.opens.into_iter().map(|(offset, attempts, due)| (offset, (attempts, due)));
-        let (closed_before, opens) = (row.position.max(head), opens.collect());
+        // Entries that come where the topic has lost its end are new.
+        let (closed_before, opens) = (row.position.max(head).min(self.retry_known_at), opens.collect());
         let loaded = LoadedRetries { closed_before, opens, damaged: Vec::new() };
         self.loaded_retries.insert(trigger, loaded);
         self.lane(LaneKey { trigger, replay: None }, shared).saving.has_retry_row = true;

@@ -76,7 +76,8 @@ impl Book {
     /// The same, as if it had been found in the topic.
     pub(in crate::kafka) fn as_loaded(&self) -> Loaded {
         let (events, retry) = (self.progress(Of::Events), self.progress(Of::Retry));
-        Loaded { events, retry, identities: self.identities.clone(), removals: Vec::new() }
+        let identities = self.identities.clone();
+        Loaded { events, retry, identities, epoch: Some(self.epoch), removals: Vec::new() }
     }
 
     /// What makes the epoch count; written once all of the snapshot is acknowledged.

@@ -35,6 +35,8 @@ pub(in crate::kafka) struct Loaded {
     pub(in crate::kafka) retry: Progress,
     /// The topics that this is the progress of.
     pub(in crate::kafka) identities: Identities,
+    /// Its epoch; `None` if nothing is saved yet.
+    pub(in crate::kafka) epoch: Option<Epoch>,
     /// Records that remove what is there, once a new epoch is complete.
     pub(in crate::kafka) removals: Vec<ProgressRecord>,
 }
@@ -79,10 +81,11 @@ impl Loader {
     pub(in crate::kafka) fn finish(mut self) -> Loaded {
         let keys = self.epochs.values_mut().flat_map(|found| std::mem::take(&mut found.keys));
         let removals = keys.map(ProgressRecord::removal).collect();
-        let newest = self.epochs.into_values().rev().find(|found| found.complete.is_some());
+        let newest = self.epochs.into_iter().rev().find(|(_, found)| found.complete.is_some());
+        let (epoch, newest) = newest.unzip();
         let Found { events, retry, complete, .. } = newest.unwrap_or_default();
         let identities = complete.unwrap_or_default();
-        Loaded { events: events.progress(), retry: retry.progress(), identities, removals }
+        Loaded { events: events.progress(), retry: retry.progress(), identities, epoch, removals }
     }
 }
 

@@ -124,3 +124,48 @@ fn an_open_event_that_the_log_let_go_is_told() {
     assert_eq!((bench.expired.clone(), bench.ends()), (vec![expired(Some("t"), 0..1)], (1, 0)));
     assert_eq!(bench.attempts.len(), 1);
 }
+
+#[test]
+fn a_head_beyond_the_end_of_the_log_is_brought_back_for_good() {
+    let mut bench = Bench::new(vec![trigger("t")]);
+    let deliver_all = |bench: &mut Bench| {
+        let attempts: Vec<_> = bench.attempts.drain(..).collect();
+        attempts.iter().for_each(|attempt| bench.end(attempt, status(200)));
+        bench.pass(Duration::from_secs(1));
+    };
+    bench.arrive((0..10).map(|id| event(id, "a", 10)));
+    deliver_all(&mut bench);
+    bench.log.truncate(5);
+    bench.restart();
+    bench.arrive([event(10, "a", 10)]);
+    deliver_all(&mut bench);
+    // The process dies; meanwhile the log grows beyond what was saved first.
+    bench.publish((11..17).map(|id| event(id, "a", 10)));
+    bench.restart();
+    bench.arrive([]);
+    let ids: Vec<_> = bench.attempts.iter().map(|attempt| attempt.event.id().to_owned()).collect();
+    assert_eq!(ids, ["11", "12", "13", "14", "15", "16"]);
+}
+
+#[test]
+fn open_events_that_a_log_has_lost_are_expired_and_hide_no_new_ones() {
+    let mut bench = Bench::new(vec![trigger("t")]);
+    bench.arrive((0..3).map(|id| event(id, "a", 10)));
+    bench.pass(Duration::from_secs(1));
+    bench.log.truncate(1);
+    bench.restart();
+    bench.arrive([event(3, "a", 10)]);
+    bench.pass(Duration::from_secs(1));
+    let ids: Vec<_> = bench.attempts.iter().map(|attempt| attempt.event.id().to_owned()).collect();
+    assert_eq!((ids, bench.ends()), (vec!["0".to_owned(), "3".to_owned()], (2, 0)));
+}
+
+#[test]
+fn a_retry_head_beyond_the_end_is_brought_back() {
+    let mut bench = Bench::new(vec![trigger("t")]);
+    bench.store();
+    bench.retry = Progress { head: 100, ..Progress::default() };
+    bench.retry_bounds = Bounds { start: 0, end: 50 };
+    bench.restart();
+    assert_eq!(bench.core.partitions[&0].retry_head, 50);
+}
