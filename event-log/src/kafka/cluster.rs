@@ -126,7 +126,12 @@ impl Cluster {
     pub(super) fn bounds(&self, topic: &TopicName, partition: Partition) -> Result<Bounds, LogError> {
         let number = i32::try_from(partition).unwrap_or(-1);
         let ask = || self.questions.fetch_watermarks(topic.as_str(), number, KAFKA_REQUEST_TIMEOUT);
-        let found = while_it_moves(ask);
+        let mut found = while_it_moves(ask);
+        if found.as_ref().is_err_and(|error| is_new_partition(error)) {
+            // It may have been added a moment ago: what is known about the topic is asked for anew.
+            self.checked(self.questions.fetch_metadata(Some(topic.as_str()), KAFKA_REQUEST_TIMEOUT))?;
+            found = while_it_moves(ask);
+        }
         let (start, end) = self.checked(found).map_err(|error| no_partition(error, topic, partition))?;
         Ok(Bounds { start: offset(start), end: offset(end) })
     }
@@ -264,6 +269,11 @@ fn no_partition(error: LogError, topic: &TopicName, partition: Partition) -> Log
         }
         other => other,
     }
+}
+
+fn is_new_partition(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::UnknownPartition | Code::UnknownTopicOrPartition))
 }
 
 fn offset(number: i64) -> Offset {

@@ -129,7 +129,8 @@ impl Connection {
             // A node that comes back is found within a second, not ten.
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
-            .set("topic.metadata.refresh.interval.ms", "30000")
+            // Partitions that others add are known after this time.
+            .set("topic.metadata.refresh.interval.ms", "10000")
             .set_log_level(RDKafkaLogLevel::Info);
         if let Some(sasl) = &self.sasl {
             client

@@ -216,12 +216,15 @@ fn values_must_go_together() {
         ("data.dir", "", "data.dir"),
         ("log-output.level", "pelton=loud", "log-output.level"),
         ("traces.endpoint", "collector:4318", "traces.endpoint"),
+        ("kafka.servers", "localhost", "kafka.servers"),
+        ("kafka.servers", "kafka-1:9092,kafka-2", "kafka.servers"),
     ] {
         let found = load(None, [], [flag(key, value)]).unwrap_err();
         let [ConfigError::Conflict { key: found_key, .. }] = &found.0[..] else { panic!("{key}: {found}") };
         assert_eq!(found_key, blamed, "{key}: {found}");
     }
     load(None, [], [flag("log.segment-size", "20MiB")]).unwrap();
+    load(None, [], [flag("kafka.servers", "kafka-1:9092, [::1]:9093")]).unwrap();
     // However large the segments are, the log has a limit of its own.
     let segments = flag("log.segment-size", "1GiB");
     load(None, [], [segments.clone(), flag("ingress.batch-limit", "31MiB")]).unwrap();

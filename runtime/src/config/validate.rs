@@ -14,6 +14,7 @@ pub(super) fn conflicts(config: &Config) -> Vec<(String, String)> {
     found.times(config);
     found.sizes(config);
     found.listeners(config);
+    found.kafka(config);
     found.rest(config);
     found.0
 }
@@ -24,6 +25,21 @@ impl Found {
     fn unless(&mut self, holds: bool, key: &str, problem: impl Into<String>) {
         if !holds {
             self.0.push((key.to_owned(), problem.into()));
+        }
+    }
+
+    /// librdkafka takes a server without a port for one at 9092, and tries it for ever.
+    fn kafka(&mut self, config: &Config) {
+        let servers = &config.kafka.servers;
+        let has_port = |server: &str| {
+            let parts = server.trim().rsplit_once(':');
+            parts.is_some_and(|(host, port)| {
+                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+            })
+        };
+        if let Some(wrong) = servers.split(',').find(|server| !servers.is_empty() && !has_port(server)) {
+            let problem = format!("{wrong:?} is no server; write HOST:PORT, several with commas between");
+            self.unless(false, "kafka.servers", problem);
         }
     }
 
