@@ -93,7 +93,7 @@ fn leaves(report: &mut Report, leaves: Side, stays: &Side) {
     let ended = start.elapsed();
     let complete = stays.complete();
     report.line(
-        "Kafka, 10,000 triggers, a dispatcher leaves: until the other delivers all 10 partitions",
+        "Kafka, 10000 triggers, a dispatcher leaves: until the other delivers all 10 partitions",
         millis(complete - start),
         format!(
             "from SIGTERM; a partition rests at most {}, the leaving process has ended after {}",
@@ -111,7 +111,7 @@ fn dies(report: &mut Report, dies: Side, stays: &Side) {
     drop(dies.pelton);
     let complete = stays.complete();
     report.line(
-        "Kafka, 10,000 triggers, kill -9 of a dispatcher: until the other delivers all 10 partitions",
+        "Kafka, 10000 triggers, kill -9 of a dispatcher: until the other delivers all 10 partitions",
         millis(complete - stays.gained()),
         format!(
             "from when Kafka gives it five more; {} from the kill (session 10 s)",
@@ -127,7 +127,7 @@ fn starts(report: &mut Report, cluster: &Cluster) {
     let alone = Side::start(cluster);
     let complete = alone.complete();
     report.line(
-        "Kafka, 10,000 triggers, a dispatcher starts alone: until it delivers all 10 partitions",
+        "Kafka, 10000 triggers, a dispatcher starts alone: until it delivers all 10 partitions",
         millis(complete - alone.gained()),
         format!("from when Kafka gives it all; {} from the start of the process", millis(complete - start)),
         "",
