@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use pelton_tests::fleet::{Fleet, Process};
-use pelton_tests::kafka;
+use pelton_tests::kafka::{self, Kafka, Options};
 use pelton_tests::pelton::Pelton;
 use pelton_tests::subscriber::{Behaviour, Receipt, Subscriber};
 use pelton_tests::{eventually, http};
@@ -178,4 +178,30 @@ async fn a_progress_topic_that_is_deleted_is_written_again() {
     taken(&subscriber, "owed").await;
     post(&process.pelton, "owing", "new").await;
     taken(&subscriber, "new").await;
+}
+
+/// Hand-back deletes topics and its return makes them anew, also for clients that have lost their connections in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_made_anew_are_found_after_kafka_came_back() {
+    let Some(kafka) = Kafka::start(Options::new()).await else { return };
+    let subscriber = Subscriber::scripted(|_| Behaviour::Status(204)).await;
+    let yaml = small("back", &subscriber, "PT1S");
+    let name = "kind: Broker\nmetadata: {name: back";
+    let yaml = yaml.replace(name, &format!("{name}, annotations: {{kafka.pelton.dev/take-over: \"true\"}}"));
+    let process = Fleet::new(&yaml, &kafka.bootstrap()).start("run").await;
+    post(&process.pelton, "back", "before").await;
+    taken(&subscriber, "before").await;
+    kafka.kill(1);
+    kafka.restart(1).await;
+    post(&process.pelton, "back", "after").await;
+    taken(&subscriber, "after").await;
+    for round in 0..3 {
+        for arguments in [&["hand-back", "back"][..], &["hand-back", "back", "--undo"]] {
+            let (succeeded, out, error) = process.pelton.tool(arguments).await;
+            assert!(succeeded, "{arguments:?}: {out}{error}");
+        }
+        let id = format!("round-{round}");
+        post(&process.pelton, "back", &id).await;
+        taken(&subscriber, &id).await;
+    }
 }

@@ -1,7 +1,8 @@
 //! One cluster: its producer, its readers, and what is asked of it now and then.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use super::client::{Context, Health};
 use super::config::{Config, Connection};
+use super::incarnation::TopicId;
 use super::native::NativeError;
 use super::producer::{Outgoing, Producer};
 use super::readers::Readers;
@@ -36,6 +38,8 @@ pub(super) struct Cluster {
     groups: ArcSwap<GroupClient>,
     /// For questions; it reads nothing.
     questions: BaseConsumer<Context>,
+    /// The ids of the topics that clients may know.
+    ids: Mutex<HashMap<TopicName, TopicId>>,
 }
 
 /// Asks the coordinators of groups.
@@ -71,6 +75,7 @@ impl Cluster {
             groups: ArcSwap::from_pointee(GroupClient { admin: admin.clone(), since: None }),
             admin,
             questions: BaseConsumer::from_config_and_context(&config, context()).map_err(wrong)?,
+            ids: Mutex::default(),
             health,
             connection,
             settings,
@@ -127,7 +132,7 @@ impl Cluster {
         let number = i32::try_from(partition).unwrap_or(-1);
         let ask = || self.questions.fetch_watermarks(topic.as_str(), number, KAFKA_REQUEST_TIMEOUT);
         let mut found = while_it_moves(ask);
-        if found.as_ref().is_err_and(|error| is_new_partition(error)) {
+        if found.as_ref().is_err_and(is_new_partition) {
             // It may have been added a moment ago: what is known about the topic is asked for anew.
             self.checked(self.questions.fetch_metadata(Some(topic.as_str()), KAFKA_REQUEST_TIMEOUT))?;
             found = while_it_moves(ask);
@@ -154,6 +159,18 @@ impl Cluster {
             Some((KafkaOffset::Offset(at), Ok(()))) => Ok(Some(offset(at))),
             Some((_, Err(error))) => Err(no_partition(unavailable(&error), topic, partition)),
             _ => Ok(None),
+        }
+    }
+
+    /// Notes the id that a topic has now. librdkafka keeps what it knows about the leaders of a topic beyond its end, and
+    /// takes what it hears about a new one of that name for outdated, as the epochs of its leaders begin anew: only other
+    /// clients find it.
+    pub(super) fn note_id(&self, topic: &TopicName, id: &TopicId) {
+        let known = self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.clone(), id.clone());
+        if known.is_some_and(|known| !known.may_be(id)) {
+            tracing::info!(topic = %topic, "the topic was made anew: the clients are replaced");
+            self.readers.renew();
+            self.producer.renew_and_wait(self.settings.delivery_timeout);
         }
     }
 

@@ -125,12 +125,27 @@ impl Producer {
     pub(super) fn renew_if_broken(&self) {
         let client = self.client.load_full();
         let Some((code, reason)) = client.producer.client().fatal_error() else { return };
+        tracing::warn!(%code, "the Kafka producer starts anew: {reason}");
+        self.renew();
+    }
+
+    /// Takes a new client. Answers the old one, which has to be kept until all that it was given has its end.
+    fn renew(&self) -> Option<Arc<Client>> {
         match Client::start(&self.config, &self.health, &self.sizes) {
-            Ok(fresh) => {
-                tracing::warn!(%code, "the Kafka producer starts anew: {reason}");
-                self.client.store(Arc::new(fresh));
+            Ok(fresh) => Some(self.client.swap(Arc::new(fresh))),
+            Err(error) => {
+                tracing::error!(%error, "the Kafka producer cannot start anew");
+                None
             }
-            Err(error) => tracing::error!(%error, "the Kafka producer cannot start anew"),
+        }
+    }
+
+    /// Takes a new client, and waits until the old one has done with what it was given, at most for `timeout`.
+    pub(super) fn renew_and_wait(&self, timeout: Duration) {
+        if let Some(old) = self.renew()
+            && let Err(error) = old.producer.flush(timeout)
+        {
+            tracing::warn!(%error, "a Kafka producer that is replaced did not finish");
         }
     }
 

@@ -104,6 +104,14 @@ impl Readers {
         Self { config, health, state: Mutex::default(), closed: watch::Sender::default() }
     }
 
+    /// Takes new clients from now on. Reads under way end with those that they have.
+    pub(super) fn renew(&self) {
+        let mut state = self.state();
+        let old = (std::mem::take(&mut state.clients), std::mem::take(&mut state.idle));
+        drop(state);
+        drop(old);
+    }
+
     /// Ends all reads that wait, now and from now on.
     pub(super) fn close(&self) {
         self.closed.send_replace(true);
@@ -370,7 +378,13 @@ impl Drop for Lent<'_> {
     fn drop(&mut self) {
         if let Some(mut cursor) = self.cursor.take() {
             cursor.idle_since = Instant::now();
-            self.readers.state().idle.entry(self.place.clone()).or_default().push(cursor);
+            let mut state = self.readers.state();
+            if state.clients.iter().any(|client| client.id == cursor.client) {
+                state.idle.entry(self.place.clone()).or_default().push(cursor);
+            } else {
+                drop(state);
+                drop(cursor);
+            }
         }
     }
 }

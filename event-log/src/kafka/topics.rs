@@ -147,7 +147,10 @@ pub(super) async fn ids<const N: usize>(
         let found = native::topic_ids(cluster.admin.inner(), &names, KAFKA_REQUEST_TIMEOUT);
         let found = found.map_err(|error| LogError::Unavailable(format!("Kafka: {error}").into()))?;
         let mut found = found.into_iter().map(|id| id.map(TopicId::new));
-        Ok(topics.each_ref().map(|_| found.next().flatten()))
+        let ids = topics.each_ref().map(|_| found.next().flatten());
+        let there = topics.iter().zip(&ids).filter_map(|(topic, id)| Some((topic, id.as_ref()?)));
+        there.for_each(|(topic, id)| cluster.note_id(topic, id));
+        Ok(ids)
     };
     cluster.ask(ask).await
 }
