@@ -205,7 +205,7 @@ impl Topics {
         let mut partitions = broker.partitions;
         loop {
             // Retries and dead letters stay in the partition of their event, so theirs are there before it.
-            for name in [&names.retry, &names.dead_letter] {
+            for name in beside(broker, &names) {
                 self.log.ensure_topic(&spec(broker, name, partitions)).await?;
             }
             let events = self.log.ensure_topic(&spec(broker, &names.events, partitions)).await?;
@@ -266,6 +266,12 @@ impl Topics {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.clock.unix_ms())
     }
+}
+
+/// The topics beside the events topic. Who is handed back has given its retries up: that they are gone tells that it was done.
+fn beside<'a>(broker: &Broker, names: &'a BrokerTopics) -> Vec<&'a TopicName> {
+    let retry = (!broker.kafka.handed_back).then_some(&names.retry);
+    retry.into_iter().chain([&names.dead_letter]).collect()
 }
 
 fn not_made(error: &LogError) -> Readiness {

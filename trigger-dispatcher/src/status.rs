@@ -11,7 +11,7 @@ use std::time::Duration;
 use pelton_event::Timestamp;
 use pelton_event_log::HeldLanes;
 use pelton_resources::contracts::{BacklogSource, ResourceStatus, StatusSource, TriggerBacklog};
-use pelton_resources::{Kind, NamespacedName, Readiness, Snapshot, Trigger};
+use pelton_resources::{Broker, Kind, NamespacedName, Readiness, Snapshot, Trigger};
 use tokio::sync::watch;
 
 use self::expiry::Expiry;
@@ -229,6 +229,7 @@ impl Handle {
         let broker = snapshot.brokers.get(name)?;
         let Some(status) = self.board.get(name) else {
             let readiness = match &broker.readiness {
+                Readiness::Ready if broker.kafka.handed_back => handed_back(broker),
                 Readiness::Ready => {
                     Readiness::not_ready("Starting", "the dispatcher has not taken it up yet")
                 }
@@ -296,6 +297,9 @@ fn trigger_readiness(
         }
         Some(Readiness::Ready) => {}
     }
+    if let Some(broker) = snapshot.brokers.get(&trigger.broker).filter(|broker| broker.kafka.handed_back) {
+        return handed_back(broker);
+    }
     if trigger.paused {
         let message =
             format!("deliveries are held back by command; `pelton resume trigger {}`", trigger.name);
@@ -313,6 +317,15 @@ fn trigger_readiness(
         return Readiness::not_ready("Registering", "it is being registered in the partitions of its Broker");
     }
     Readiness::Ready
+}
+
+/// Its events come in here and are left to Knative.
+fn handed_back(broker: &Broker) -> Readiness {
+    let message = format!(
+        "its events are left to Knative; `pelton hand-back {} --undo` takes it over again",
+        broker.name
+    );
+    Readiness::not_ready("HandedBack", message)
 }
 
 fn fill(status: &mut ResourceStatus, counters: &TriggerCounters) {

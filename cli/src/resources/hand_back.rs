@@ -17,8 +17,7 @@ use crate::output::{self, Format};
 
 Every dispatcher stops with the Broker; then the consumer group of each of its triggers is set to the lowest offset without an
 end. Knative's dispatchers go on from there: what Pelton delivered beyond it comes twice, nothing is left out. Events still
-come in here meanwhile. Given again, the command leaves a broker alone that has been handed back. To go on here later, the Broker
-needs `kafka.pelton.dev/take-over: \"true\"`.")]
+come in here meanwhile. Given again, the command leaves a broker alone that has been handed back.")]
 pub(crate) struct Arguments {
     /// The broker: NAME or NAMESPACE/NAME
     #[arg(value_name = "BROKER")]

@@ -40,8 +40,13 @@ pub(super) async fn undo(
     State(admin): State<Arc<Admin>>,
     Path((namespace, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
-    let change = Override { annotation: HANDED_BACK.to_owned(), value: None };
-    let written =
-        admin.parts.writer.set(Kind::Broker, NamespacedName::new(&namespace, &name), change).await?;
+    let name = NamespacedName::new(&namespace, &name);
+    // It stays marked as one that was handed back: what came in meanwhile is where its groups have stopped.
+    let value = admin.broker(&name)?.kafka.handed_back.then(|| "false".to_owned());
+    if value.is_none() {
+        return Err(Refusal::BadRequest(format!("Broker {name} is not handed back")));
+    }
+    let change = Override { annotation: HANDED_BACK.to_owned(), value };
+    let written = admin.parts.writer.set(Kind::Broker, name, change).await?;
     Ok(Json(json::written(&written)))
 }

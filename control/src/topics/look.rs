@@ -13,8 +13,8 @@ use crate::limits;
 enum Look {
     /// All topics, as they are published.
     Same,
-    /// More partitions than before.
-    Grown,
+    /// Other partitions than before.
+    Changed,
     /// Not this one.
     Missing(TopicName),
 }
@@ -52,12 +52,19 @@ impl Topics {
     }
 
     async fn find(&self, broker: &Broker) -> Result<Look, LogError> {
-        let BrokerTopics { events, retry, dead_letter } = BrokerTopics::of(&broker.topic);
+        let names = BrokerTopics::of(&broker.topic);
         let mut look = Look::Same;
-        for topic in [events, retry, dead_letter] {
-            match self.log.topic(&topic).await? {
-                None => return Ok(Look::Missing(topic)),
-                Some(found) if found.partitions > broker.partitions => look = Look::Grown,
+        let is_other = |topic: &TopicName, partitions: u32| {
+            if *topic == names.events {
+                partitions != broker.partitions
+            } else {
+                partitions < broker.partitions
+            }
+        };
+        for topic in std::iter::once(&names.events).chain(super::beside(broker, &names)) {
+            match self.log.topic(topic).await? {
+                None => return Ok(Look::Missing(topic.clone())),
+                Some(found) if is_other(topic, found.partitions) => look = Look::Changed,
                 Some(_) => {}
             }
         }
@@ -70,7 +77,7 @@ impl Seen {
     fn take_in(&mut self, look: Look) -> bool {
         match look {
             Look::Same if self.missed == 0 => false,
-            Look::Same | Look::Grown => {
+            Look::Same | Look::Changed => {
                 let was_told = self.missed >= limits::TOPICS_MISSED;
                 self.missed = 0;
                 self.settled = !was_told && matches!(look, Look::Same);

@@ -225,3 +225,27 @@ async fn every_broker_has_its_turn() {
     seen.dedup();
     assert_eq!(seen.len(), count);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_handed_back_needs_no_retry_topic() {
+    let mut world = World::new();
+    world.want(&broker("b", "log.pelton.dev/partitions: '1'"));
+    let mut topics = world.topics().await;
+    let retry = BrokerTopics::of("knative-broker-default-b").retry;
+    let snapshot = topics.snapshots().borrow().clone();
+    let mut handed_back = Snapshot::clone(&snapshot);
+    for broker in handed_back.brokers.values_mut() {
+        Arc::make_mut(broker).kafka.handed_back = true;
+    }
+    world.desired.send_replace(Arc::new(handed_back));
+    topics.pass().await;
+    world.log.delete_topic(&retry).await.unwrap();
+    for _ in 0..=limits::TOPICS_MADE_AGAIN {
+        look(&mut topics).await;
+        assert_eq!(told(&topics), (true, 1));
+    }
+    assert_eq!(world.log.topic(&retry).await.unwrap(), None, "it is not made again");
+    world.desired.send_replace(snapshot);
+    topics.pass().await;
+    assert!(world.log.topic(&retry).await.unwrap().is_some());
+}

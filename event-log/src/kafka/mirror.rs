@@ -153,14 +153,13 @@ pub(super) async fn round(
                 // Looked at again soon, but not with every round.
                 written.last.insert(group.clone(), (offsets, now - (KAFKA_MIRROR_AGAIN - KAFKA_RETRY_MAX)));
                 written.known.remove(&group);
-                let reason =
-                    format!("its consumer group {group} has members again ({who}); it is left to them");
+                let reason = format!("its consumer group {group} has members ({who}); it is left to them");
                 tracing::warn!(%lane, "{reason}");
                 mirror.hold(&lane, Some(&reason));
             }
             Outcome::Foreign => {
-                tracing::warn!(%lane, %group, "the consumer group has offsets of another client, which are left alone; \
-                 `kafka.pelton.dev/take-over: \"true\"` on the Broker continues them");
+                tracing::warn!(%lane, %group, "the consumer group has offsets of another client, which are left alone; to \
+                 continue them stop Pelton, delete the progress topic, and start with `kafka.pelton.dev/take-over: \"true\"` on the Broker");
                 written.foreign.insert(group, now);
             }
             Outcome::Failed(error) => {

@@ -44,8 +44,9 @@ pub(super) fn settings<'a>(
         }
         return (settings, Readiness::Ready);
     }
-    settings.take_over = spec.take_over.is_some_and(|placed| placed.value);
     settings.handed_back = spec.handed_back.is_some_and(|placed| placed.value);
+    // One that was handed back and is not any more goes on where its groups have stopped.
+    settings.take_over = spec.take_over.is_some_and(|placed| placed.value) || spec.handed_back.is_some();
     let Err(waiting) = configure(&mut settings, document, spec, world) else {
         return (settings, Readiness::Ready);
     };

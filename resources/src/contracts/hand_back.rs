@@ -39,7 +39,8 @@ pub enum HandBackError {
     NotOnKafka(NamespacedName),
     /// Some process still dispatches it.
     #[error(
-        "Broker {broker} is still dispatched by {hosts}; stop them, or see that they read the same resources"
+        "Broker {broker} is still dispatched by {hosts}; stop them, or see that they read the same resources, and give the \
+         command again"
     )]
     StillDispatched {
         /// The Broker.
@@ -48,6 +49,6 @@ pub enum HandBackError {
         hosts: String,
     },
     /// Kafka did not take or tell something.
-    #[error("{0}")]
+    #[error("{0}; the Broker delivers nothing until the command is given again, or `--undo`")]
     Log(String),
 }

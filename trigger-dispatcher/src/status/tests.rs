@@ -54,6 +54,16 @@ fn a_trigger_is_ready_once_it_misses_nothing() {
 }
 
 #[test]
+fn a_broker_that_is_handed_back_says_so() {
+    let mut gone = broker("gone");
+    gone.kafka.handed_back = true;
+    let setup = setup(vec![gone], vec![Trigger { broker: name("gone"), ..trigger("a") }]);
+    assert_eq!(setup.reason("a"), "HandedBack");
+    let status = setup.handle.status(Kind::Broker, &name("gone")).unwrap();
+    assert!(matches!(status.readiness, Readiness::NotReady(reason) if reason.reason == "HandedBack"));
+}
+
+#[test]
 fn a_trigger_registers_until_every_partition_has_it() {
     let asleep = Broker { readiness: Readiness::not_ready("X", "y"), ..broker("asleep") };
     let of_asleep = Trigger { broker: name("asleep"), ..trigger("waits") };

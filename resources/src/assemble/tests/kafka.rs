@@ -204,9 +204,12 @@ fn annotations_for_kafka() {
 #[test]
 fn a_broker_is_handed_back_by_an_override() {
     let mut overrides = Overrides::default();
-    overrides.set(Kind::Broker, &name("b"), HANDED_BACK, Setting { value: "true".into(), base: None });
     let defaults = Defaults { engine: Engine::Kafka, ..Defaults::default() };
-    let source = Source::read("f.yaml", &broker("b", ""));
-    let assembly = assemble(&Assembly::default(), &[source.into()], &defaults, &overrides);
-    assert!(b(&assembly.snapshot).kafka.handed_back);
+    let source = std::sync::Arc::new(Source::read("f.yaml", &broker("b", "")));
+    for (value, handed_back) in [("true", true), ("false", false)] {
+        overrides.set(Kind::Broker, &name("b"), HANDED_BACK, Setting { value: value.into(), base: None });
+        let assembly = assemble(&Assembly::default(), std::slice::from_ref(&source), &defaults, &overrides);
+        let kafka = &b(&assembly.snapshot).kafka;
+        assert_eq!((kafka.handed_back, kafka.take_over), (handed_back, true), "{value}");
+    }
 }
