@@ -65,9 +65,13 @@ async fn a_commit_finds_the_coordinator_after_the_last_one_died() {
     let log = mocked.open();
     let groups = log.groups().unwrap();
     coordinator(&mocked, 2);
+    // The client is a new one, which has no other connections than it needs.
+    mocked.fail(Request::OffsetCommit, &[Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR]);
     groups.commit(&mocked.topic, GROUP, vec![(0, 7)]).await.unwrap();
-    mocked.apart(|brokers| brokers.broker_down(2));
     coordinator(&mocked, 1);
+    mocked.apart(|brokers| brokers.broker_down(2));
+    // Until the client has noticed.
+    sleep(Duration::from_millis(200)).await;
     groups.commit(&mocked.topic, GROUP, vec![(0, 8)]).await.unwrap();
     assert_eq!(committed(&mocked), BTreeMap::from([(0, 8)]));
 }
