@@ -27,7 +27,26 @@ pub type Partition = u32;
 /// All methods may be called from any task; futures may be dropped at any time (a dropped [`Append`] may still be stored).
 pub trait EventLog: Send + Sync + fmt::Debug + 'static {
     /// Stores a batch: its records and its progress. On the embedded engine all or nothing; on Kafka each record by itself.
+    /// That an empty one succeeds proves that the log takes appends.
     fn append(&self, batch: Batch) -> Append;
+
+    /// Waits until no save that was appended before can change the progress of the partition any more, so that it may be
+    /// read. Where an epoch stays the same from one owner to the next, saves that are under way have to end first, as they do
+    /// before an empty append; an engine that gives each owner an epoch of its own has nothing to wait for.
+    fn settled<'a>(
+        &'a self,
+        _topic: &'a TopicName,
+        _partition: Partition,
+    ) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            match self.append(Batch::default()).await {
+                // A full disk keeps nobody from reading.
+                Ok(_) | Err(AppendError::DiskFull) => Ok(()),
+                Err(AppendError::Closed) => Err(LogError::Closed),
+                Err(error) => Err(LogError::Unavailable(error.to_string().into())),
+            }
+        })
+    }
 
     /// Entries of one partition from `from` on, in order.
     ///

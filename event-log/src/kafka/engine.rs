@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use pelton_event::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::cluster::Cluster;
@@ -33,7 +33,7 @@ use crate::{
 
 /// A log on Kafka, shared with other processes.
 #[derive(Clone)]
-pub struct KafkaLog(Arc<Shared>);
+pub struct KafkaLog(pub(super) Arc<Shared>);
 
 pub(super) struct Shared {
     config: Config,
@@ -91,7 +91,8 @@ impl KafkaLog {
 
 impl Shared {
     /// The cluster at `connection`; one for all topics on it.
-    fn cluster(self: &Arc<Self>, connection: &Connection) -> Result<Arc<Cluster>, LogError> {
+    pub(super) fn cluster(self: &Arc<Self>, connection: &Connection) -> Result<Arc<Cluster>, LogError> {
+        self.open()?;
         let mut clusters = lock(&self.clusters);
         if let Some(cluster) = clusters.get(connection) {
             return Ok(cluster.clone());
@@ -123,7 +124,11 @@ impl Shared {
     fn append(self: &Arc<Self>, batch: Batch, appended: Appended) {
         let Batch { records, progress, urgency: _ } = batch;
         let first = records.first().map(|(topic, ..)| topic).or(progress.first().map(|update| &update.topic));
-        let Some(first) = first else { return self.prove(appended) };
+        let Some(first) = first else {
+            let shared = self.clone();
+            self.runtime.spawn(async move { answer(appended, shared.prove().await) });
+            return;
+        };
         let cluster = match self.route(first).and_then(|cluster| cluster.reachable().map(|()| cluster)) {
             Ok(cluster) => cluster,
             Err(error) => return answer(appended, Err(not_stored(&error))),
@@ -179,36 +184,75 @@ impl Shared {
         );
     }
 
-    /// An empty append proves that appends work: it writes a record without meaning to a progress topic.
-    fn prove(self: &Arc<Self>, appended: Appended) {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let reachable = |(_, cluster): &(&TopicName, &Arc<Cluster>)| !cluster.health.is_down();
-        let found = routes.iter().find(reachable).or_else(|| routes.iter().next());
-        let found = found.map(|(topic, cluster)| (topic.clone(), cluster.clone()));
-        drop(routes);
-        let Some((events, cluster)) = found else { return self.look(appended) };
-        if let Err(error) = cluster.reachable() {
-            return answer(appended, Err(not_stored(&error)));
+    /// An empty append proves that appends work: it writes a record without meaning to the progress topic of some broker. The
+    /// topics of one that was removed may be gone; that says nothing about the others.
+    async fn prove(self: &Arc<Self>) -> Result<Stored, AppendError> {
+        let mut refused = None;
+        for (events, cluster) in self.routes_by_health() {
+            match self.prove_on(&cluster, &events).await {
+                Ok(true) => return Ok(Stored::default()),
+                // Who has only its progress deleted keeps its way: that is made again.
+                Ok(false) => match topics::find(&cluster, &events).await {
+                    Ok(None) => self.forget_route(&events, &cluster),
+                    Ok(Some(_)) => {}
+                    Err(error) => refused = Some(not_stored(&error)),
+                },
+                // It may be stored, which takes too long to try the next.
+                Err(error @ AppendError::Unknown(_)) => return Err(error),
+                Err(error) => refused = Some(error),
+            }
         }
-        let proof = ProgressRecord::proof().outgoing(&progress_topic(&events), 0);
-        cluster.producer.send(
-            vec![proof],
-            Box::new(move |result| {
-                answer(appended, result.map(|_| Stored::default()).map_err(|failed| failed.error));
-            }),
-        );
+        match refused {
+            Some(error) => Err(error),
+            // Without any topic there is nothing to write to; that the cluster answers has to do.
+            None => self.look().await.map(|()| Stored::default()).map_err(|error| not_stored(&error)),
+        }
     }
 
-    /// Without any topic there is nothing to write to; that the cluster answers has to do.
-    fn look(self: &Arc<Self>, appended: Appended) {
-        let shared = self.clone();
-        self.runtime.spawn(async move {
-            let found = match shared.cluster(&shared.config.connection) {
-                Ok(cluster) => cluster.ask(Cluster::topics).await.map(drop),
-                Err(error) => Err(error),
-            };
-            answer(appended, found.map(|()| Stored::default()).map_err(|error| not_stored(&error)));
-        });
+    /// Whether an append to the progress of `events` works; `false` if there is none.
+    async fn prove_on(&self, cluster: &Arc<Cluster>, events: &TopicName) -> Result<bool, AppendError> {
+        let progress = progress_topic(events);
+        // Asked first: librdkafka waits for a topic that it does not know, or no longer.
+        if topics::find(cluster, &progress).await.map_err(|error| not_stored(&error))?.is_none() {
+            return Ok(false);
+        }
+        let (told, told_of) = oneshot::channel();
+        let done = Box::new(move |result| drop(told.send(result)));
+        cluster.producer.send(vec![ProgressRecord::proof().outgoing(&progress, 0)], done);
+        match told_of.await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(Failed { error: AppendError::NoSuchPartition(..), .. })) => Ok(false),
+            Ok(Err(Failed { error, .. })) => Err(error),
+            Err(_) => Err(AppendError::Closed),
+        }
+    }
+
+    pub(super) fn set_route(&self, events: &TopicName, cluster: Arc<Cluster>) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.insert(events.clone(), cluster);
+    }
+
+    /// All routes, those first whose cluster is known to answer.
+    fn routes_by_health(&self) -> Vec<(TopicName, Arc<Cluster>)> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> =
+            routes.iter().map(|(topic, cluster)| (topic.clone(), cluster.clone())).collect();
+        drop(routes);
+        all.sort_by_key(|(_, cluster)| cluster.health.is_down());
+        all
+    }
+
+    /// Forgets the way to a topic that is gone, unless that alone tells on which cluster it is to be made again.
+    fn forget_route(&self, events: &TopicName, cluster: &Arc<Cluster>) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let is_default = cluster.connection == self.config.connection;
+        if is_default && routes.get(events).is_some_and(|known| Arc::ptr_eq(known, cluster)) {
+            routes.remove(events);
+        }
+    }
+
+    async fn look(self: &Arc<Self>) -> Result<(), LogError> {
+        self.cluster(&self.config.connection)?.ask(Cluster::topics).await.map(drop)
     }
 
     async fn ensure_topic(self: &Arc<Self>, spec: &TopicSpec) -> Result<TopicInfo, LogError> {
@@ -218,10 +262,9 @@ impl Shared {
             None => self.route(&spec.name)?,
         };
         let info = topics::ensure(&cluster, spec).await?;
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         // Those beside an events topic are found through it.
         if !spec.name.is_beside() {
-            routes.insert(spec.name.clone(), cluster);
+            self.set_route(&spec.name, cluster);
         }
         Ok(info)
     }
@@ -430,6 +473,11 @@ impl EventLog for KafkaLog {
         let (appended, append) = Append::pair();
         self.0.append(batch, appended);
         append
+    }
+
+    /// Each owner has an epoch of its own, so what an earlier one saves late is told by its key.
+    fn settled<'a>(&'a self, _: &'a TopicName, _: Partition) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(async move { self.0.open() })
     }
 
     fn read<'a>(

@@ -73,3 +73,26 @@ async fn an_outage_is_told_and_ends_by_itself() {
     }
     assert_eq!(log.progress(place.events(), 0).await.unwrap().head, 2);
 }
+
+/// A broker that was removed, topics and all, is no reason to call the log broken.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_are_gone_say_nothing_about_the_others() {
+    let Some(kafka) = pelton_tests::kafka::shared().await else { return };
+    let (stays, gone) = (Place::on(kafka), [Place::on(kafka), Place::on(kafka), Place::on(kafka)]);
+    let log = stays.open_with(1).await;
+    for Place { topics, .. } in &gone {
+        for topic in [&topics.events, &topics.retry, &topics.dead_letter] {
+            log.ensure_topic(&spec(topic, 1)).await.unwrap();
+        }
+    }
+    log.append(Batch::default()).await.unwrap();
+    for place in &gone {
+        kafka.delete_topic(place.events().as_str()).await;
+        kafka.delete_topic(&format!("{}_progress", place.events())).await;
+    }
+    let began = std::time::Instant::now();
+    for _ in 0..3 {
+        log.append(Batch::default()).await.unwrap();
+    }
+    assert!(began.elapsed().as_secs() < 5, "as fast as before");
+}

@@ -7,8 +7,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use pelton_event::Timestamp;
 use pelton_event_log::{
-    Append, AppendError, Batch, Bounds, BrokerTopics, EventLog, Lease, LogError, Offset, Partition,
-    ReadLimit, TopicName,
+    Append, Bounds, BrokerTopics, EventLog, Lease, LogError, Offset, Partition, ReadLimit, TopicName,
 };
 use pelton_resources::contracts::{Delivery, Outcome};
 use pelton_resources::{NamespacedName, Start};
@@ -116,7 +115,8 @@ impl Line {
         let opened = async {
             let (log, topics) = (&self.io.log, &self.io.topics);
             let (events, retry, partition) = (&topics.events, &topics.retry, self.partition);
-            self.io.patiently(|| self.settle()).await?;
+            // A save that an earlier owner in this process has left behind must not land after the progress was read.
+            self.io.patiently(|| log.settled(events, partition)).await?;
             Ok(Box::new(Opened {
                 epoch,
                 events: self.io.patiently(|| log.progress(events, partition)).await?,
@@ -126,17 +126,6 @@ impl Line {
             }))
         };
         self.answer(opened.await, Input::Opened).await;
-    }
-
-    /// Waits until the log has done with all it was given: a save that an earlier owner in this process has left behind (its
-    /// epoch is the same) must not land after the progress was read.
-    async fn settle(&self) -> Result<(), LogError> {
-        match self.io.log.append(Batch::default()).await {
-            // A full disk keeps nobody from reading.
-            Ok(_) | Err(AppendError::DiskFull) => Ok(()),
-            Err(AppendError::Closed) => Err(LogError::Closed),
-            Err(error) => Err(LogError::Unavailable(error.to_string().into())),
-        }
     }
 
     pub(super) async fn read_head(self, from: Offset) {

@@ -8,6 +8,7 @@
 mod mirror;
 mod outage;
 mod reading;
+mod routes;
 mod writing;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub(super) use rdkafka::types::{RDKafkaApiKey as Request, RDKafkaRespErr as Code
 use tokio::time::{Instant, sleep};
 
 use super::config::{Config, Connection};
+use super::topics::progress_topic;
 use crate::{
     AppendError, Batch, Content, EventLog, KafkaLog, Offset, Partition, ReadLimit, Stored, TopicName,
 };
@@ -50,6 +52,25 @@ impl Mocked {
             mocked.apart(|brokers| brokers.partition_leader(name, partition, Some(1)));
         }
         mocked
+    }
+
+    /// Makes an events topic with its progress topic, and tells the log of it.
+    fn broker(&self, log: &KafkaLog, name: &str) -> TopicName {
+        let events = TopicName::new(format!("knative-broker-default-{name}"));
+        for topic in [events.clone(), progress_topic(&events)] {
+            self.apart(|brokers| brokers.create_topic(topic.as_str(), 1, 1));
+        }
+        let cluster = log.0.cluster(&self.config().connection).unwrap();
+        log.0.set_route(&events, cluster);
+        events
+    }
+
+    /// To clients the topics of a broker are gone.
+    fn remove(&self, events: &TopicName) {
+        for topic in [events.clone(), progress_topic(events)] {
+            let gone = Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+            self.apart(|brokers| brokers.topic_error(topic.as_str(), gone));
+        }
     }
 
     /// Tells the brokers something. Their thread misses a wake-up that comes while it reads the one before, and then sleeps
