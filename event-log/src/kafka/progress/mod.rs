@@ -9,9 +9,10 @@
 //!
 //! Who gains a partition appends a *claim*; the offset that Kafka gives it, plus 1, is the epoch: unique, and greater
 //! than all before. The owner then reads everything before the claim, writes it anew under its epoch, marks it *complete*, and
-//! removes what older epochs left; in between it makes sure that it still is the owner (`take_over`). Every key holds its epoch, so that a process that was stopped, lost the partition and
-//! wakes up again can write what it likes: its records have keys of their own, which the new owner does not read, and
-//! compaction never takes the new for the old. What counts is the greatest complete epoch.
+//! removes what older epochs left; in between it makes sure that it still is the owner (`take_over`). Every key holds its
+//! epoch, so that a process that was stopped, lost the partition and wakes up again can write what it likes: its records have
+//! keys of their own, which the new owner does not read, and compaction never takes the new for the old. What counts is the
+//! greatest complete epoch.
 //!
 //! | key | value |
 //! |---|---|
