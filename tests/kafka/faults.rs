@@ -57,6 +57,8 @@ async fn kafka_dies_and_comes_back_under_load() {
         })
         .await;
         eventually("an event is refused", async || (load.refused() > 0).then_some(())).await;
+        // Longer than Pelton waits for an answer: what was asked for when the node died has been given up.
+        tokio::time::sleep(Duration::from_secs(12)).await;
         kafka.restart(1).await;
         accepts(&load, 500).await;
     }

@@ -34,7 +34,7 @@ pub(super) struct Cluster {
     pub(super) producer: Producer,
     pub(super) readers: Readers,
     pub(super) admin: Arc<AdminClient<Context>>,
-    /// For what goes to the coordinators of groups; `admin` until one of them has moved.
+    /// For what goes to the coordinators of groups; another one once one of them has moved, or does not answer.
     groups: ArcSwap<GroupClient>,
     /// For questions; it reads nothing.
     questions: BaseConsumer<Context>,
@@ -68,11 +68,12 @@ impl Cluster {
         };
         let context = || Context { health: health.clone() };
         let admin = Arc::new(AdminClient::from_config_and_context(&config, context()).map_err(wrong)?);
+        let of_groups = Arc::new(AdminClient::from_config_and_context(&config, context()).map_err(wrong)?);
         let sizes = Arc::new(Sizes::new(admin.clone(), Handle::current()));
         Ok(Self {
             producer: Producer::new(config.clone(), &settings, health.clone(), sizes).map_err(wrong)?,
             readers: Readers::new(config.clone(), health.clone()),
-            groups: ArcSwap::from_pointee(GroupClient { admin: admin.clone(), since: None }),
+            groups: ArcSwap::from_pointee(GroupClient { admin: of_groups, since: None }),
             admin,
             questions: BaseConsumer::from_config_and_context(&config, context()).map_err(wrong)?,
             ids: Mutex::default(),
@@ -188,7 +189,7 @@ impl Cluster {
             .is_err_and(|error| matches!(error.code, Code::NotCoordinator | Code::OperationTimedOut));
         // While coordinators move one after the other, not a client for each.
         let is_new = client.since.is_some_and(|since| since.elapsed() < KAFKA_RETRY_MAX);
-        if !has_moved || is_new {
+        if !has_moved || (is_new && !self.health.is_down()) {
             return answer;
         }
         let (config, context) = (self.connection.client(), Context { health: self.health.clone() });

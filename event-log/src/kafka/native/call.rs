@@ -10,6 +10,9 @@ use rdkafka::types::RDKafkaRespErr as Code;
 
 use super::{NativeError, copied};
 
+/// The longest time that librdkafka lets a request have.
+const LONGEST_REQUEST: Duration = Duration::from_secs(3600);
+
 /// An administrative request and the queue that its answer comes to.
 pub(super) struct Call {
     pub(super) native: *mut rd::rd_kafka_t,
@@ -20,13 +23,39 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn new<C: ClientContext>(client: &Client<C>, operation: Operation, timeout: Duration) -> Self {
+        Self::with(client, operation, timeout, timeout)
+    }
+
+    /// A request to the coordinator of a group. librdkafka forgets one whose time is over, but not that it waits for a
+    /// coordinator that is away; when that comes back, it goes on with what it has freed. So the request itself lasts, and
+    /// only we stop to wait for it.
+    pub(super) fn to_coordinator<C: ClientContext>(
+        client: &Client<C>,
+        operation: Operation,
+        timeout: Duration,
+    ) -> Self {
+        Self::with(client, operation, LONGEST_REQUEST, timeout)
+    }
+
+    fn with<C: ClientContext>(
+        client: &Client<C>,
+        operation: Operation,
+        request: Duration,
+        wait: Duration,
+    ) -> Self {
         let native = client.native_ptr();
-        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let milliseconds = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        let timeout_ms = milliseconds(wait);
         // SAFETY: the client is alive during the call; both objects are destroyed in `Drop`. A time-out out of range would
         // leave librdkafka's own.
         unsafe {
             let options = rd::rd_kafka_AdminOptions_new(native, operation);
-            rd::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, std::ptr::null_mut(), 0);
+            rd::rd_kafka_AdminOptions_set_request_timeout(
+                options,
+                milliseconds(request),
+                std::ptr::null_mut(),
+                0,
+            );
             Self { native, options, queue: rd::rd_kafka_queue_new(native), timeout_ms }
         }
     }

@@ -38,7 +38,7 @@ pub(in crate::kafka) fn committed_offsets<C: ClientContext>(
     timeout: Duration,
 ) -> Result<Commits, NativeError> {
     let name = c_text("the name of a group", group)?;
-    let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout);
+    let call = Call::to_coordinator(client, Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout);
     // SAFETY: the request is made, used and destroyed here; no list means all partitions.
     let event = unsafe {
         let mut request = rd::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), null());
@@ -80,7 +80,7 @@ pub(in crate::kafka) fn alter_offsets<C: ClientContext>(
 ) -> Result<(), NativeError> {
     let name = c_text("the name of a group", group)?;
     let partitions = PartitionList::of(topic, offsets, metadata)?;
-    let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, timeout);
+    let call = Call::to_coordinator(client, Operation::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, timeout);
     // SAFETY: the request is made, used and destroyed here; it copies the list.
     let event = unsafe {
         let mut request = rd::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), partitions.as_ptr());
@@ -108,7 +108,7 @@ pub(in crate::kafka) fn describe_group<C: ClientContext>(
     timeout: Duration,
 ) -> Result<GroupState, NativeError> {
     let name = c_text("the name of a group", group)?;
-    let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout);
+    let call = Call::to_coordinator(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout);
     // SAFETY: the names are copied before the call returns.
     let event = unsafe {
         let mut names = name.as_ptr();
