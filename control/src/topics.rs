@@ -225,11 +225,10 @@ impl Topics {
                 generation: published.generation,
                 brokers,
                 triggers: desired.triggers.clone(),
+                services: desired.services.clone(),
                 problems: desired.problems.clone(),
             };
-            let changes = next.diff(published);
-            let same = changes.brokers.is_empty() && changes.triggers.is_empty();
-            if same && next.problems == published.problems {
+            if next.diff(published).is_empty() && next.problems == published.problems {
                 return false;
             }
             next.generation += 1;

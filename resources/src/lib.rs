@@ -1,4 +1,4 @@
-//! What the operator wants: brokers, triggers and their settings as plain values, and the contracts between the roles.
+//! What the operator wants: brokers, triggers, services and their settings as plain values, and the contracts between the roles.
 //!
 //! A role sees the operator's wishes as `watch::Receiver<Arc<Snapshot>>` and nothing else; what one role must tell another
 //! goes through a trait in [`contracts`].
@@ -14,6 +14,7 @@ pub mod limits;
 mod name;
 mod overrides;
 mod readiness;
+mod service;
 mod snapshot;
 mod trigger;
 mod url;
@@ -27,5 +28,10 @@ pub use kafka::{KafkaAuth, KafkaClientCertificate, KafkaProtocol, KafkaSasl, Kaf
 pub use name::{Kind, NAMESPACE_DEFAULT, NamespacedName};
 pub use overrides::{Overrides, Setting};
 pub use readiness::{Readiness, Reason};
+pub use service::{
+    Aggregation, Autoscaling, Container, EffectiveTarget, EnvironmentVariable, Fingerprint, Forecast,
+    ForecastMode, Metric, Policy, ProbeAction, Protocol, ReadinessProbe, RevisionTemplate, ScaleBounds,
+    ScalingSettings, Service, TrafficTarget,
+};
 pub use snapshot::{Change, Problem, Severity, Snapshot, SnapshotDiff};
 pub use trigger::{Order, Start, Trigger};

@@ -22,3 +22,25 @@ pub const DURATION_MAX: std::time::Duration = std::time::Duration::from_secs(10 
 pub const RETENTION_BYTES_MIN: u64 = 16 << 20;
 /// Bytes of a URI.
 pub const URI_BYTES_MAX: usize = 2048;
+/// Characters of a name that becomes part of a host (DNS-1035 label).
+pub const LABEL_MAX: usize = 63;
+/// Requests at a time that one replica can be limited to (Knative's `container-concurrency-max-limit`).
+pub const CONTAINER_CONCURRENCY_MAX: u32 = 1000;
+/// The longest time a request to a Service may take (Knative's `max-revision-timeout-seconds`).
+pub const REQUEST_TIMEOUT_MAX: std::time::Duration = std::time::Duration::from_secs(600);
+/// The shortest stable window of Knative's autoscaler.
+pub const WINDOW_MIN: std::time::Duration = std::time::Duration::from_secs(6);
+/// The longest stable window, scale-down delay and retention of Knative's autoscaler.
+pub const WINDOW_MAX: std::time::Duration = std::time::Duration::from_secs(3600);
+/// The shortest time in which the first replicas of a revision may have to be ready.
+pub const PROGRESS_DEADLINE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
+/// The shortest time in which waiting events may have to be worked off.
+pub const DRAIN_TIME_MIN: std::time::Duration = std::time::Duration::from_secs(1);
+/// The longest time in which waiting events may have to be worked off.
+pub const DRAIN_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+/// The shortest time an event can be said to take.
+pub const SERVICE_TIME_MIN: std::time::Duration = std::time::Duration::from_millis(1);
+/// The nearest time a forecast looks ahead.
+pub const FORECAST_HORIZON_MIN: std::time::Duration = std::time::Duration::from_secs(1);
+/// The farthest time a forecast looks ahead.
+pub const FORECAST_HORIZON_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 3600);

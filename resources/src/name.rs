@@ -14,6 +14,8 @@ pub enum Kind {
     Broker,
     /// `eventing.knative.dev/v1` Trigger.
     Trigger,
+    /// `serving.knative.dev/v1` Service.
+    Service,
     /// `v1` ConfigMap: settings that brokers refer to.
     ConfigMap,
     /// `v1` Secret: credentials that brokers refer to.
@@ -22,8 +24,9 @@ pub enum Kind {
 
 impl Kind {
     /// The kinds that can be listed, in order; ConfigMaps and Secrets only serve them.
-    pub const ALL: [Self; 2] = [Self::Broker, Self::Trigger];
-    const EVERY: [Self; 4] = [Self::Broker, Self::Trigger, Self::ConfigMap, Self::Secret];
+    pub const ALL: [Self; 3] = [Self::Broker, Self::Trigger, Self::Service];
+    pub(crate) const EVERY: [Self; 5] =
+        [Self::Broker, Self::Trigger, Self::Service, Self::ConfigMap, Self::Secret];
 
     /// The kind as written in YAML.
     #[must_use]
@@ -31,6 +34,7 @@ impl Kind {
         match self {
             Self::Broker => "Broker",
             Self::Trigger => "Trigger",
+            Self::Service => "Service",
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
         }
@@ -42,6 +46,7 @@ impl Kind {
         match self {
             Self::Broker => "brokers",
             Self::Trigger => "triggers",
+            Self::Service => "services",
             Self::ConfigMap => "configmaps",
             Self::Secret => "secrets",
         }
@@ -52,6 +57,7 @@ impl Kind {
     pub const fn api_version(self) -> &'static str {
         match self {
             Self::Broker | Self::Trigger => "eventing.knative.dev/v1",
+            Self::Service => "serving.knative.dev/v1",
             Self::ConfigMap | Self::Secret => "v1",
         }
     }

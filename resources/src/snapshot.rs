@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::broker::Broker;
 use crate::name::{Kind, NamespacedName};
+use crate::service::Service;
 use crate::trigger::Trigger;
 
 /// All resources at one moment. What control decides reaches a role as `watch::Receiver<Arc<Snapshot>>`, nothing else.
@@ -19,6 +20,8 @@ pub struct Snapshot {
     pub brokers: BTreeMap<NamespacedName, Arc<Broker>>,
     /// The triggers.
     pub triggers: BTreeMap<NamespacedName, Arc<Trigger>>,
+    /// The services.
+    pub services: BTreeMap<NamespacedName, Arc<Service>>,
     /// What is wrong with the sources of the resources; the last good state of what is wrong stays in force.
     pub problems: Vec<Problem>,
 }
@@ -112,6 +115,17 @@ pub struct SnapshotDiff {
     pub brokers: Vec<Change<Broker>>,
     /// Changes of triggers.
     pub triggers: Vec<Change<Trigger>>,
+    /// Changes of services.
+    pub services: Vec<Change<Service>>,
+}
+
+impl SnapshotDiff {
+    /// Whether no resource changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { brokers, triggers, services } = self;
+        brokers.is_empty() && triggers.is_empty() && services.is_empty()
+    }
 }
 
 impl Snapshot {
@@ -121,6 +135,7 @@ impl Snapshot {
         SnapshotDiff {
             brokers: diff(&before.brokers, &self.brokers),
             triggers: diff(&before.triggers, &self.triggers),
+            services: diff(&before.services, &self.services),
         }
     }
 }

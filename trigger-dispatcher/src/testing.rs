@@ -82,7 +82,7 @@ pub(crate) fn snapshot(brokers: Vec<Broker>, triggers: Vec<Trigger>) -> Arc<Snap
         generation: 1,
         brokers: brokers.into_iter().map(|broker| (broker.name.clone(), Arc::new(broker))).collect(),
         triggers: triggers.into_iter().map(|trigger| (trigger.name.clone(), Arc::new(trigger))).collect(),
-        problems: Vec::new(),
+        ..Snapshot::default()
     })
 }
 

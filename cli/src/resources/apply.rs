@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::problems::NOT_READY;
+use super::problems::is_not_ready;
 use super::{documents, files};
 use crate::api::admin::{Api, problem_line, with_query};
 use crate::arguments::Global;
@@ -55,9 +55,8 @@ fn doubts(answer: &Value, told: &Value) -> Vec<String> {
     };
     let warnings: Vec<_> = list(&answer["warnings"]).into_iter().filter(|warning| !known(warning)).collect();
     let waits = |result: &Value| {
-        let why = |warning: &Value| {
-            warning["code"] == NOT_READY && is(&["kind", "namespace", "name"], warning, result)
-        };
+        let why =
+            |warning: &Value| is_not_ready(warning) && is(&["kind", "namespace", "name"], warning, result);
         warnings.iter().any(why)
     };
     let results = list(&answer["results"]);

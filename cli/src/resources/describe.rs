@@ -16,7 +16,8 @@ use crate::output::{self, Format};
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   pelton describe trigger paid
-  pelton describe broker shop")]
+  pelton describe broker shop
+  pelton describe service model")]
 pub(crate) struct Arguments {
     /// Kind and name, as in `trigger paid`, `trigger/paid` or `broker shop/orders` (NAMESPACE/NAME)
     #[arg(required = true, num_args = 1..=2, value_name = "KIND NAME")]
@@ -87,13 +88,14 @@ fn open_letters(page: &Value) -> String {
 /// State first, then the counters, then what is in force.
 fn glance(kind: Kind, item: &Value, beside: &Beside) -> String {
     let (spec, status, now) = (&item["spec"], &item["status"], beside.now_unix_ms);
+    let has_events = matches!(kind, Kind::Broker | Kind::Trigger);
     let state = vec![
         (kind.to_string(), format!("{}/{}", text(&item["namespace"]), text(&item["name"]))),
         ("Ready".to_owned(), ready(item)),
         ("Problem".to_owned(), problem(&beside.problems.errors_of(item))),
         ("Warning".to_owned(), beside.problems.warnings_of(item).join("\n")),
-        ("Backlog".to_owned(), backlog(&status["backlog"])),
-        ("Oldest undelivered".to_owned(), oldest(status, now)),
+        ("Backlog".to_owned(), if has_events { backlog(&status["backlog"]) } else { String::new() }),
+        ("Oldest undelivered".to_owned(), if has_events { oldest(status, now) } else { String::new() }),
         ("Dead letters open".to_owned(), beside.dead_letters.clone()),
         ("Last error".to_owned(), last_error(&status["lastError"], now)),
     ];
@@ -122,7 +124,7 @@ fn fact_label(label: &str, spec: &Value) -> String {
 
 /// Settings that say nothing more: not set, or told as the state already.
 fn is_told(key: &str, spec: &Value) -> bool {
-    spec[key].is_null() || spec[key] == "" || key == "paused"
+    spec[key].is_null() || spec[key] == "" || spec[key] == Value::Array(Vec::new()) || key == "paused"
 }
 
 fn ready(item: &Value) -> String {
@@ -291,6 +293,37 @@ mod tests {
             !shown.contains("Max rate") && !shown.contains("Start") && !shown.contains("Paused"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_service_at_a_glance() {
+        let item = json!({
+            "kind": "Service", "namespace": "ai", "name": "model", "ready": false, "reason": "NotServedYet", "message": "not run yet",
+            "spec": {
+                "image": null, "command": ["/serve", "--fast"], "environment": [], "minScale": 0, "timeout": "PT5M",
+                "traffic": [{"revision": null, "percent": 100, "tag": null}],
+            },
+            "status": {"backlog": null, "oldest": null, "lastError": null, "counters": {}, "facts": []},
+        });
+        let problems = Problems::of(&json!({"items": [{
+            "severity": "warning", "code": "PEL-1321", "place": "s.yaml:1", "kind": "Service", "namespace": "ai", "name": "model", "field": "",
+            "message": "not run yet",
+        }]}));
+        let beside =
+            Beside { problems, uptime_seconds: None, dead_letters: String::new(), now_unix_ms: 61_000 };
+        let shown = glance(Kind::Service, &item, &beside);
+        for line in [
+            "Service:     ai/model",
+            "Ready:       no, NotServedYet\n             not run yet\n",
+            "Command:     - /serve\n             - --fast",
+            "Timeout:     5m",
+        ] {
+            assert!(shown.contains(line), "`{line}` is not in:\n{shown}");
+        }
+        // Said once, and nothing of what a Service does not have.
+        for line in ["Warning", "Backlog", "Oldest", "Environment", "Image"] {
+            assert!(!shown.contains(line), "`{line}` is in:\n{shown}");
+        }
     }
 
     #[test]

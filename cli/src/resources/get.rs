@@ -17,12 +17,13 @@ use crate::output::{self, Format};
 #[command(after_help = "Example:
   pelton get triggers
   pelton get brokers --all-namespaces
+  pelton get services
   pelton get trigger paid -o yaml
   pelton get problems                  what is wrong in the files of resources
 
 A resource whose document has an error is marked; its last good state is in force.")]
 pub(crate) struct Arguments {
-    /// `brokers`, `triggers` or `problems`; or KIND/NAME
+    /// `brokers`, `triggers`, `services` or `problems`; or KIND/NAME
     kind: String,
     /// The name: NAME or NAMESPACE/NAME; all of the namespace if not given
     name: Option<String>,
@@ -63,6 +64,7 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
     let now = Clock::system().unix_ms();
     output::line(&match kind {
         Kind::Broker => brokers(&items, &problems, now),
+        Kind::Service => services(&items, &problems),
         _ => triggers(&items, &problems, now),
     })
 }
@@ -132,6 +134,52 @@ fn triggers(items: &[Value], problems: &Problems, now: u64) -> String {
     )
 }
 
+fn services(items: &[Value], problems: &Problems) -> String {
+    output::table(
+        ["NAMESPACE", "NAME", "READY", "RUNS", "CONCURRENCY", "REPLICAS", "TRAFFIC"],
+        items.iter().map(|item| {
+            let spec = &item["spec"];
+            [
+                output::value(&item["namespace"]),
+                output::value(&item["name"]),
+                ready(item, problems),
+                runs(spec),
+                concurrency(&spec["containerConcurrency"]),
+                bounds(spec),
+                traffic(&spec["traffic"]),
+            ]
+        }),
+    )
+}
+
+/// What a replica runs as a process, else its image.
+fn runs(spec: &Value) -> String {
+    let command = [&spec["processCommand"], &spec["command"]].into_iter().find_map(Value::as_array);
+    let words = command.map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+    words.or_else(|| spec["image"].as_str().map(str::to_owned)).unwrap_or_else(|| "-".to_owned())
+}
+
+/// Requests at a time; Knative's 0 is any number.
+fn concurrency(value: &Value) -> String {
+    if value == 0 { "any".to_owned() } else { output::value(value) }
+}
+
+/// `1..5`, or `0..` without an upper bound.
+fn bounds(spec: &Value) -> String {
+    let max = spec["maxScale"].as_u64().map(|max| max.to_string()).unwrap_or_default();
+    format!("{}..{max}", output::value(&spec["minScale"]))
+}
+
+/// `latest=90, rev-1=10 (canary)`.
+fn traffic(targets: &Value) -> String {
+    let shown = targets.as_array().into_iter().flatten().map(|target| {
+        let revision = target["revision"].as_str().unwrap_or("latest");
+        let tag = target["tag"].as_str().map(|tag| format!(" ({tag})")).unwrap_or_default();
+        format!("{revision}={}{tag}", target["percent"])
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -155,6 +203,33 @@ mod tests {
             "severity": "error", "place": "t.yaml:2", "kind": "Trigger", "namespace": "default", "name": "paid",
         }]}));
         assert_eq!(ready(&item, &problems), "yes (document has errors)");
+    }
+
+    #[test]
+    fn services_in_a_table() {
+        let items = [
+            json!({
+                "namespace": "ai", "name": "model", "ready": false, "reason": "NotServedYet",
+                "spec": {
+                    "processCommand": ["python3", "serve.py"], "command": ["/serve"], "image": "example.com/model", "containerConcurrency": 1,
+                    "minScale": 1, "maxScale": 5,
+                    "traffic": [{"revision": "model-v1", "percent": 90, "tag": null}, {"revision": null, "percent": 10, "tag": "canary"}],
+                },
+            }),
+            json!({
+                "namespace": "ai", "name": "web", "ready": true,
+                "spec": {
+                    "image": "example.com/web", "command": null, "containerConcurrency": 0, "minScale": 0, "maxScale": null,
+                    "traffic": [{"revision": null, "percent": 100, "tag": null}],
+                },
+            }),
+        ];
+        assert_eq!(
+            services(&items, &Problems::of(&Value::Null)),
+            "NAMESPACE  NAME   READY             RUNS              CONCURRENCY  REPLICAS  TRAFFIC\n\
+             ai         model  no: NotServedYet  python3 serve.py  1            1..5      model-v1=90, latest=10 (canary)\n\
+             ai         web    yes               example.com/web   any          0..       latest=100"
+        );
     }
 
     #[test]

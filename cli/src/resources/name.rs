@@ -7,7 +7,8 @@ use crate::failure::Failure;
 /// A kind: any case, singular or plural.
 pub(crate) fn kind(text: &str) -> Result<Kind, Failure> {
     Kind::parse(text).ok_or_else(|| {
-        Failure::usage(Some("PEL-1708"), format!("there is no kind `{text}`; there are broker and trigger"))
+        let message = format!("there is no kind `{text}`; there are broker, trigger and service");
+        Failure::usage(Some("PEL-1708"), message)
     })
 }
 
@@ -63,6 +64,7 @@ mod tests {
         for (arguments, only, expected) in [
             (&["trigger", "a"][..], None, "Trigger n/a"),
             (&["triggers", "m/a"], None, "Trigger m/a"),
+            (&["services", "m/a"], None, "Service m/a"),
             (&["broker/a"], None, "Broker n/a"),
             (&["trigger/m/a"], None, "Trigger m/a"),
             (&["a"], Some(Kind::Trigger), "Trigger n/a"),

@@ -6,8 +6,11 @@ use serde_json::Value;
 use crate::api::admin::{Api, problem_line};
 use crate::failure::{Exit, Failure};
 
-/// The code of the warning that a resource is not in service.
-pub(super) const NOT_READY: &str = "PEL-1310";
+/// Whether a warning says that its resource is not in service, as the resource does itself.
+pub(super) fn is_not_ready(warning: &Value) -> bool {
+    // A trigger, a broker, a service.
+    matches!(warning["code"].as_str(), Some("PEL-1310" | "PEL-1319" | "PEL-1321"))
+}
 
 /// The problems of a running Pelton.
 pub(super) struct Problems(Vec<Value>);
@@ -40,7 +43,7 @@ impl Problems {
     pub(super) fn warnings_of(&self, item: &Value) -> Vec<String> {
         let mut is_said = item["ready"] == false;
         let warnings = self.of_item(item).filter(|problem| !is_error(problem));
-        let unsaid = warnings.filter(|problem| problem["code"] != NOT_READY || !std::mem::take(&mut is_said));
+        let unsaid = warnings.filter(|problem| !is_not_ready(problem) || !std::mem::take(&mut is_said));
         unsaid.map(told).collect()
     }
 

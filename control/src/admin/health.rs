@@ -50,6 +50,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Value> {
             "generation": snapshot.generation,
             "brokers": snapshot.brokers.len(),
             "triggers": snapshot.triggers.len(),
+            "services": snapshot.services.len(),
             "problems": snapshot.problems.len(),
         },
     }))

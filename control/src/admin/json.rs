@@ -9,7 +9,7 @@ use pelton_filter::{Conditions, Expression};
 use pelton_resources::contracts::{ResourceStatus, StatusSource, WriteAction, Written};
 use pelton_resources::{
     BackoffPolicy, Broker, DeliveryFormat, DeliveryPolicy, Kind, NamespacedName, OnFull, Order, Readiness,
-    Reason, Snapshot, Trigger,
+    Reason, Service, Snapshot, TrafficTarget, Trigger,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -46,6 +46,7 @@ pub(super) fn applied(one: &Written, snapshot: &Snapshot, statuses: &[Arc<dyn St
     let readiness = match one.kind {
         Kind::Broker => snapshot.brokers.get(&one.name).map(|broker| &broker.readiness),
         Kind::Trigger => snapshot.triggers.get(&one.name).map(|trigger| &trigger.readiness),
+        Kind::Service => snapshot.services.get(&one.name).map(|service| &service.readiness),
         _ => None,
     };
     let mut result = written(one);
@@ -88,6 +89,47 @@ pub(super) fn trigger(trigger: &Trigger, statuses: &[Arc<dyn StatusSource>]) -> 
         "paused": trigger.paused,
     });
     resource(Kind::Trigger, &trigger.name, &trigger.readiness, &spec, statuses)
+}
+
+pub(super) fn service(service: &Service, statuses: &[Arc<dyn StatusSource>]) -> Value {
+    let (template, scaling, bounds) = (&service.template, &service.scaling, service.bounds());
+    let container = &template.container;
+    let target = template.autoscaling.effective_target(template.container_concurrency);
+    let command: Vec<_> = container.command.iter().chain(&container.args).collect();
+    let spec = json!({
+        "image": container.image,
+        "command": (!command.is_empty()).then_some(command),
+        "processCommand": container.process_command,
+        // Values may be credentials.
+        "environment": container.env.iter().map(|variable| &variable.name).collect::<Vec<_>>(),
+        "port": container.port,
+        "protocol": container.protocol.as_str(),
+        "containerConcurrency": template.container_concurrency,
+        "timeout": duration(template.timeout),
+        "responseStartTimeout": duration(template.response_start_timeout),
+        "idleTimeout": template.idle_timeout.map(duration),
+        "progressDeadline": duration(template.progress_deadline),
+        "traffic": service.traffic.iter().map(target_of_traffic).collect::<Vec<_>>(),
+        "rolloutDuration": duration(service.rollout_duration),
+        "policy": scaling.policy.as_str(),
+        "minScale": bounds.min,
+        "maxScale": bounds.max,
+        "initialScale": template.autoscaling.initial_scale,
+        "metric": template.autoscaling.metric.as_str(),
+        "target": target.target,
+        "window": duration(template.autoscaling.window),
+        "drainTime": duration(scaling.drain_time),
+        "serviceTime": scaling.service_time.map(duration),
+        "forecast": scaling.forecast.mode.as_str(),
+        "reserveReplicas": scaling.reserve_replicas,
+        "scalingPaused": scaling.paused,
+        "templateFingerprint": template.fingerprint.to_string(),
+    });
+    resource(Kind::Service, &service.name, &service.readiness, &spec, statuses)
+}
+
+fn target_of_traffic(target: &TrafficTarget) -> Value {
+    json!({"revision": target.revision, "percent": target.percent, "tag": target.tag})
 }
 
 fn delivery(policy: &DeliveryPolicy) -> Value {

@@ -43,6 +43,10 @@ pub(super) async fn list(
             let triggers = snapshot.triggers.values().filter(|trigger| wanted(&trigger.name));
             triggers.map(|trigger| json::trigger(trigger, statuses)).collect()
         }
+        Some(Kind::Service) => {
+            let services = snapshot.services.values().filter(|service| wanted(&service.name));
+            services.map(|service| json::service(service, statuses)).collect()
+        }
         Some(other) => return Err(Refusal::NotShown(other)),
         None => return Err(Refusal::NoSuchPath),
     };
@@ -59,6 +63,7 @@ pub(super) async fn show(
     let shown = match kind {
         Kind::Broker => snapshot.brokers.get(&name).map(|broker| json::broker(broker, statuses)),
         Kind::Trigger => snapshot.triggers.get(&name).map(|trigger| json::trigger(trigger, statuses)),
+        Kind::Service => snapshot.services.get(&name).map(|service| json::service(service, statuses)),
         other => return Err(Refusal::NotShown(other)),
     };
     shown.map(Json).ok_or(Refusal::NoSuchResource(kind, name))

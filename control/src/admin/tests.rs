@@ -261,7 +261,10 @@ async fn resources_are_shown_with_what_every_role_knows() {
     assert_eq!(problems["items"][0]["place"], "resources.yaml:16");
     let status = site.get("/api/v1/status").await;
     assert_eq!(status["listeners"], json!({"admin": "127.0.0.1:9090"}));
-    assert_eq!(status["resources"], json!({"generation": 1, "brokers": 1, "triggers": 2, "problems": 1}));
+    assert_eq!(
+        status["resources"],
+        json!({"generation": 1, "brokers": 1, "triggers": 2, "services": 0, "problems": 1})
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -367,6 +370,31 @@ async fn an_apply_tells_what_waits_and_what_was_skipped() {
     assert_eq!(warnings, ["PEL-1306", "PEL-1310"]);
     let (_, twice) = site.post("/api/v1/apply", format!("{text}---\n{text}")).await;
     assert_eq!((&twice["code"], &twice["problems"][2]["code"]), (&json!("PEL-1604"), &json!("PEL-1308")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_are_kept_and_shown_and_not_called_ready() {
+    let site = Site::new().await;
+    let text = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: model}\n\
+                spec: {template: {spec: {containerConcurrency: 4, containers: [{image: example.com/model, env: \
+                [{name: TOKEN, value: hunter2}]}]}}}\n";
+    let (status, answer) = site.post("/api/v1/apply", text).await;
+    assert_eq!(status, 200, "{answer}");
+    let result = &answer["results"][0];
+    assert_eq!((&result["kind"], &result["action"]), (&json!("Service"), &json!("created")));
+    assert_eq!((&result["ready"], &result["reason"]), (&json!(false), &json!("NotServedYet")));
+    assert_eq!(answer["warnings"][0]["code"], "PEL-1321");
+    let list = site.get("/api/v1/services?namespace=default").await;
+    let one = site.get("/api/v1/services/default/model").await;
+    assert_eq!(list["items"], json!([one]));
+    let spec = &one["spec"];
+    assert_eq!((&spec["environment"], &spec["timeout"]), (&json!(["TOKEN"]), &json!("PT5M")));
+    assert_eq!((&spec["target"], &spec["maxScale"]), (&json!(2.8), &json!(null)));
+    assert_eq!(spec["traffic"], json!([{"revision": null, "percent": 100, "tag": null}]));
+    assert!(!one.to_string().contains("hunter2"), "{one}");
+    assert_eq!(site.get("/api/v1/status").await["resources"]["services"], 1);
+    assert_eq!(site.call(Method::DELETE, "/api/v1/services/default/model", "").await.0, 200);
+    assert_eq!(site.call(Method::GET, "/api/v1/services/default/model", "").await.0, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -247,6 +247,7 @@ fn same_resource(a: &Assembly, b: &Assembly, kind: Kind, name: &NamespacedName) 
     match kind {
         Kind::Broker => a.brokers.get(name) == b.brokers.get(name),
         Kind::Trigger => a.triggers.get(name) == b.triggers.get(name),
+        Kind::Service => a.services.get(name) == b.services.get(name),
         _ => true,
     }
 }

@@ -20,6 +20,7 @@ use crate::documents::report::suggestion;
 use crate::documents::trigger::TriggerSpec;
 use crate::documents::{Content, Document};
 use crate::readiness::Readiness;
+use crate::service::Service;
 use crate::snapshot::{Problem, Severity, Snapshot};
 use crate::trigger::Trigger;
 
@@ -34,7 +35,7 @@ pub(super) fn build(
     world.note_broken(&problems);
     let (roads, names) = (dead_letter_roads(&world), Names::of(documents));
     let mut builder = Builder { roads, world, names, defaults, problems };
-    let (mut brokers, mut triggers) = (BTreeMap::new(), BTreeMap::new());
+    let (mut brokers, mut triggers, mut services) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for document in documents {
         match &document.content {
             Content::Broker(spec) => {
@@ -46,14 +47,18 @@ pub(super) fn build(
                 builder.warn_of_cycle(document, spec, &trigger);
                 triggers.insert(document.name.clone(), kept(trigger, previous.triggers.get(&document.name)));
             }
+            Content::Service(service) => {
+                builder.note_waiting_service(document, service);
+                let before = previous.services.get(&document.name).filter(|before| *before == service);
+                services.insert(document.name.clone(), before.unwrap_or(service).clone());
+            }
             Content::ConfigMap(config) => builder.note_config(document, config),
             Content::Secret => {}
         }
     }
-    let mut snapshot =
-        Snapshot { generation: previous.generation, brokers, triggers, problems: builder.problems };
-    let changes = snapshot.diff(previous);
-    if changes.brokers.is_empty() && changes.triggers.is_empty() && snapshot.problems == previous.problems {
+    let generation = previous.generation;
+    let mut snapshot = Snapshot { generation, brokers, triggers, services, problems: builder.problems };
+    if snapshot.diff(previous).is_empty() && snapshot.problems == previous.problems {
         return previous.clone();
     }
     snapshot.generation += 1;
@@ -232,6 +237,14 @@ impl<'a> Builder<'a> {
             self.problems.push(problem(Severity::Warning, "PEL-1312", document, line, field, message));
         }
         self.roads.add(&trigger.broker, to);
+    }
+
+    /// Tells that a Service is not in service, where it says so itself.
+    fn note_waiting_service(&mut self, document: &Document, service: &Service) {
+        if let Readiness::NotReady(reason) = &service.readiness {
+            let (line, message) = (document.line, reason.message.clone());
+            self.problems.push(problem(Severity::Warning, "PEL-1321", document, line, "", message));
+        }
     }
 
     /// Settings of a ConfigMap that have no effect, if some broker refers to it.

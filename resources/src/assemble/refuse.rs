@@ -202,7 +202,7 @@ fn dead_letter_road(document: &Document) -> Option<(&NamespacedName, &Namespaced
     let (from, target) = match &document.content {
         Content::Broker(spec) => (&document.name, spec.delivery.dead_letter_sink.as_ref()?),
         Content::Trigger(spec) => (&spec.broker, spec.dead_letter_sink()?),
-        Content::ConfigMap(_) | Content::Secret => return None,
+        Content::Service(_) | Content::ConfigMap(_) | Content::Secret => return None,
     };
     Some((from, target.broker()?, target))
 }

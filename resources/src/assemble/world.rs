@@ -44,6 +44,7 @@ impl<'a> World<'a> {
                     world.broker_documents.insert(&document.name, document);
                 }
                 Content::Trigger(spec) => world.triggers.push(spec),
+                Content::Service(_) => {}
                 Content::ConfigMap(config) => {
                     if (document.name.namespace(), document.name.name()) == BROKER_DEFAULTS {
                         world.broker_defaults =

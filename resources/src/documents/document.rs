@@ -10,16 +10,36 @@ use super::metadata;
 use super::node::{Key, Node, Value};
 use super::packed::PackedNode;
 use super::report::{At, Report, suggestion};
+use super::service;
 use super::trigger::TriggerSpec;
 use crate::name::{Kind, NAMESPACE_DEFAULT, NamespacedName};
+use crate::service::Service;
 use crate::snapshot::{Problem, Severity};
 
-const EVENTING: &str = "eventing.knative.dev";
-const EVENTING_V1: &str = "eventing.knative.dev/v1";
-const SERVING: &str = "serving.knative.dev";
+/// A group of Knative's kinds of which Pelton serves some.
+struct Group {
+    name: &'static str,
+    /// For people.
+    product: &'static str,
+    served: &'static [Kind],
+    /// Kinds that Pelton has no use for, beside those of groups it does not know at all.
+    not_served: &'static [&'static str],
+}
 
-/// Kinds of Knative that Pelton has no use for, beside those of groups it does not know at all.
-const EVENTING_KINDS_NOT_SERVED: [&str; 3] = ["EventType", "EventPolicy", "EventTransform"];
+const GROUPS: [Group; 2] = [
+    Group {
+        name: "eventing.knative.dev",
+        product: "Knative Eventing",
+        served: &[Kind::Broker, Kind::Trigger],
+        not_served: &["EventType", "EventPolicy", "EventTransform"],
+    },
+    Group {
+        name: "serving.knative.dev",
+        product: "Knative Serving",
+        served: &[Kind::Service],
+        not_served: &["Configuration", "DomainMapping", "Revision", "Route"],
+    },
+];
 
 /// A resource as one document describes it, without mistakes.
 #[derive(Debug, Clone)]
@@ -37,6 +57,8 @@ pub struct Document {
 pub(crate) enum Content {
     Broker(Box<BrokerSpec>),
     Trigger(Box<TriggerSpec>),
+    /// No other document says anything about it, so it is the value already.
+    Service(Arc<Service>),
     ConfigMap(Box<ConfigSpec>),
     /// Its values are read from the document where a Broker's ConfigMap refers to it (`secret::auth`), and kept nowhere else.
     Secret,
@@ -210,18 +232,20 @@ pub(crate) fn read(mut tree: Node, namespace: &str, report: &mut Report) -> Read
 fn content(tree: &Node, kind: Kind, name: Option<&NamespacedName>, report: &mut Report) -> Option<Content> {
     let mut document = Fields::of(String::new(), tree, report)?;
     document.ignore(&["apiVersion", "kind", "status"]);
-    let annotations = metadata::read(&mut document, report);
+    let metadata = metadata::read(&mut document, kind, report);
     // Mistakes below are worth naming even where the name is wrong too.
     let placeholder = NamespacedName::new(NAMESPACE_DEFAULT, "unnamed");
     let name = name.unwrap_or(&placeholder);
     let content = match kind {
         Kind::Broker => {
-            let annotations = annotations?;
+            let annotations = metadata?.annotations;
             let broker = BrokerSpec::read(&mut document, annotations, name.namespace(), report);
             Some(Content::Broker(Box::new(broker)))
         }
-        Kind::Trigger => TriggerSpec::read(&mut document, annotations?, name.namespace(), report)
+        Kind::Trigger => TriggerSpec::read(&mut document, metadata?.annotations, name.namespace(), report)
             .map(|trigger| Content::Trigger(Box::new(trigger))),
+        Kind::Service => service::read(&mut document, metadata?, name, report)
+            .map(|service| Content::Service(Arc::new(service))),
         Kind::ConfigMap => Some(Content::ConfigMap(Box::new(ConfigSpec::read(&mut document, name, report)))),
         Kind::Secret => {
             document.ignore(&["data", "stringData", "type", "immutable"]);
@@ -246,11 +270,7 @@ fn classify(tree: &Node, report: &mut Report) -> Class {
             return Class::Wrong;
         }
         (None, Some(kind)) => {
-            let example = if Kind::parse(kind).is_some_and(|kind| kind.api_version() != "v1") {
-                EVENTING_V1
-            } else {
-                "v1"
-            };
+            let example = Kind::parse(kind).map_or("v1", Kind::api_version);
             report.error(
                 &at,
                 "PEL-1304",
@@ -259,13 +279,12 @@ fn classify(tree: &Node, report: &mut Report) -> Class {
             return Class::Wrong;
         }
     };
-    let known = [Kind::Broker, Kind::Trigger, Kind::ConfigMap, Kind::Secret];
-    if let Some(kind) =
-        known.into_iter().find(|known| (known.api_version(), known.as_str()) == (api_version, kind))
-    {
+    let is_it = |known: &Kind| (known.api_version(), known.as_str()) == (api_version, kind);
+    if let Some(kind) = Kind::EVERY.into_iter().find(is_it) {
         return Class::Served(kind);
     }
-    if (api_version, kind) == ("v1", "List") || (kind.ends_with("List") && api_version == EVENTING_V1) {
+    let has_lists = Kind::ALL.into_iter().any(|known| known.api_version() == api_version);
+    if (api_version, kind) == ("v1", "List") || (kind.ends_with("List") && has_lists) {
         return Class::List;
     }
     classify_other(api_version, kind, &at, report)
@@ -274,13 +293,14 @@ fn classify(tree: &Node, report: &mut Report) -> Class {
 fn classify_other(api_version: &str, kind: &str, at: &At<'_>, report: &mut Report) -> Class {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let named = format!("{kind} ({api_version})");
-    if group == EVENTING && !EVENTING_KINDS_NOT_SERVED.contains(&kind) {
-        let served = [Kind::Broker, Kind::Trigger];
-        let message = if served.iter().any(|served| served.as_str() == kind) {
-            format!("{named} is not served; write apiVersion: {EVENTING_V1}")
-        } else {
-            let hint = suggestion(kind, served.iter().map(|kind| kind.as_str()));
-            format!("{named} is not a kind of Knative Eventing that Pelton knows{hint}")
+    let known = GROUPS.iter().find(|known| known.name == group);
+    if let Some(known) = known.filter(|known| !known.not_served.contains(&kind)) {
+        let message = match known.served.iter().find(|served| served.as_str() == kind) {
+            Some(served) => format!("{named} is not served; write apiVersion: {}", served.api_version()),
+            None => {
+                let hint = suggestion(kind, known.served.iter().map(|kind| kind.as_str()));
+                format!("{named} is not a kind of {} that Pelton knows{hint}", known.product)
+            }
         };
         report.error(at, "PEL-1305", message);
         return Class::Wrong;
@@ -289,12 +309,7 @@ fn classify_other(api_version: &str, kind: &str, at: &At<'_>, report: &mut Repor
         report.error(at, "PEL-1305", format!("{named} is not a kind of this version of Pelton"));
         return Class::Wrong;
     }
-    let message = if group == SERVING {
-        format!("{named} is not served by this version of Pelton; skipped")
-    } else {
-        format!("{named} is not a kind that Pelton serves; skipped")
-    };
-    report.warning(at, "PEL-1306", message);
+    report.warning(at, "PEL-1306", format!("{named} is not a kind that Pelton serves; skipped"));
     Class::Skipped
 }
 

@@ -69,10 +69,11 @@ impl<'a> Fields<'a> {
         field
     }
 
-    /// Reads fields that Knative knows and Pelton does not serve; each one set is a warning that ends with `why`.
+    /// Reads fields that Knative knows and Pelton does not serve; each one set is a warning that ends with `why`. Empty maps
+    /// and lists, which `kubectl get -o yaml` writes, set nothing.
     pub(crate) fn not_served(&mut self, names: &[&'static str], why: &str, report: &mut Report) {
         for name in names {
-            if let Some(field) = self.take(name) {
+            if let Some(field) = self.take(name).filter(|field| !field.node.value.is_empty()) {
                 report.warning(
                     &field.at(),
                     "PEL-1307",

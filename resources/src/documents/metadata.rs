@@ -9,8 +9,7 @@ use super::scalar;
 use crate::name::{Kind, NAMESPACE_DEFAULT, NamespacedName};
 
 /// Fields of Kubernetes' ObjectMeta that say nothing to Pelton; `kubectl get -o yaml` writes them.
-const IGNORED: [&str; 13] = [
-    "labels",
+const IGNORED: [&str; 12] = [
     "uid",
     "resourceVersion",
     "generation",
@@ -38,21 +37,36 @@ pub(crate) fn identity(document: &Node) -> Option<NamespacedName> {
     valid.then(|| NamespacedName::new(namespace, name))
 }
 
-/// Reads `metadata` and reports what is wrong with it.
-pub(crate) fn read<'a>(document: &mut Fields<'a>, report: &mut Report) -> Option<Annotations<'a>> {
+/// What `metadata` says beside the identity.
+#[derive(Debug)]
+pub(crate) struct Metadata<'a> {
+    pub(crate) annotations: Annotations<'a>,
+    /// Not looked at: they say something to few kinds.
+    pub(crate) labels: Option<Field<'a>>,
+}
+
+/// Reads `metadata` of a document of `kind` and reports what is wrong with it.
+pub(crate) fn read<'a>(document: &mut Fields<'a>, kind: Kind, report: &mut Report) -> Option<Metadata<'a>> {
     let metadata = document.required("metadata", "metadata: {name: my-name}", report)?;
     let mut fields = metadata.fields(report)?;
     if let Some(name) = fields.required("name", "name: my-name", report) {
-        check_name(&name, report, scalar::name);
+        // The name of a Service is part of a host.
+        let rule = if kind == Kind::Service { scalar::dns_1035 } else { scalar::name };
+        check_name(&name, report, rule);
     }
     if let Some(namespace) = fields.take("namespace") {
         check_name(&namespace, report, scalar::namespace);
     }
-    let annotations = fields.take("annotations");
-    let values = annotations.as_ref().and_then(|field| field.texts(report)).unwrap_or_default();
-    fields.ignore(&IGNORED);
+    let annotations = Annotations::of(fields.take("annotations"), report);
+    let labels = fields.take("labels");
+    ignore_others(&mut fields);
     fields.finish(report);
-    Some(Annotations { field: annotations, values, taken: Vec::new() })
+    Some(Metadata { annotations, labels })
+}
+
+/// Reads the fields of Kubernetes' ObjectMeta that say nothing to Pelton.
+pub(crate) fn ignore_others(fields: &mut Fields<'_>) {
+    fields.ignore(&IGNORED);
 }
 
 fn check_name(field: &Field<'_>, report: &mut Report, check: impl Fn(&str) -> Result<(), String>) {
@@ -69,6 +83,11 @@ pub fn annotation_field(name: &str) -> String {
     join("metadata.annotations", name)
 }
 
+/// Whether an annotation is one of Pelton's.
+pub(crate) fn is_own_annotation(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(host, _)| host == "pelton.dev" || host.ends_with(".pelton.dev"))
+}
+
 /// The annotations of a document; those that Pelton reads are taken by name.
 #[derive(Debug)]
 pub(crate) struct Annotations<'a> {
@@ -78,6 +97,17 @@ pub(crate) struct Annotations<'a> {
 }
 
 impl<'a> Annotations<'a> {
+    /// The annotations that a field holds.
+    pub(crate) fn of(field: Option<Field<'a>>, report: &mut Report) -> Self {
+        let values = field.as_ref().and_then(|field| field.texts(report)).unwrap_or_default();
+        Self { field, values, taken: Vec::new() }
+    }
+
+    /// All of them that are texts.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
     /// The annotation `name`.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<Field<'a>> {
         self.taken.push(name);
@@ -89,6 +119,28 @@ impl<'a> Annotations<'a> {
         let Value::Map(entries) = &field.node.value else { return None };
         let (key, node) = entries.iter().find(|(key, _)| key.name == name)?;
         Some(Field { path: join(&field.path, name), line: key.line, node })
+    }
+
+    /// Takes the annotations with `prefix` away.
+    pub(crate) fn remove(&mut self, prefix: &str) -> Vec<(String, Field<'a>)> {
+        let names: Vec<_> = self.values.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+        let found = names.into_iter().filter_map(|name| {
+            self.values.remove(&name);
+            self.field_of(&name).map(|field| (name, field))
+        });
+        found.collect()
+    }
+
+    /// The annotations with `prefix` that nobody took.
+    pub(crate) fn left(&self, prefix: &str) -> Vec<(&str, Field<'a>)> {
+        let names = self.values.keys().filter(|name| name.starts_with(prefix));
+        let left = names.filter(|name| !self.taken.contains(&name.as_str()));
+        left.filter_map(|name| Some((name.as_str(), self.field_of(name)?))).collect()
+    }
+
+    /// What may have been meant by `name`, of those that were asked for.
+    pub(crate) fn suggestion(&self, name: &str) -> String {
+        suggestion(name, self.taken.iter().copied())
     }
 
     /// Warns of Knative's annotations that have no effect here.
@@ -103,13 +155,10 @@ impl<'a> Annotations<'a> {
 
     /// Reports annotations under `pelton.dev/` that nobody took; other annotations are none of Pelton's business.
     pub(crate) fn finish(self, kind: Kind, report: &mut Report) {
-        let own = |name: &str| {
-            name.split_once('/')
-                .is_some_and(|(host, _)| host == "pelton.dev" || host.ends_with(".pelton.dev"))
-        };
-        for name in self.values.keys().filter(|name| own(name) && !self.taken.contains(&name.as_str())) {
+        let unknown = |name: &&String| is_own_annotation(name) && !self.taken.contains(&name.as_str());
+        for name in self.values.keys().filter(unknown) {
             let Some(field) = self.field_of(name) else { continue };
-            let hint = suggestion(name, self.taken.iter().copied());
+            let hint = self.suggestion(name);
             let known = if hint.is_empty() {
                 format!("; a {kind} takes {}", self.taken_own().join(", "))
             } else {

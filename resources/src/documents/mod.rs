@@ -14,6 +14,7 @@ mod packed;
 pub(crate) mod report;
 mod scalar;
 pub(crate) mod secret;
+mod service;
 mod source;
 mod splice;
 pub(crate) mod template;

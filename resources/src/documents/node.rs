@@ -39,6 +39,16 @@ pub(crate) struct Key {
 }
 
 impl Value {
+    /// Whether it is nothing, or a list or map of nothing.
+    pub(crate) const fn is_empty(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::List(items) => items.is_empty(),
+            Self::Map(entries) => entries.is_empty(),
+            _ => false,
+        }
+    }
+
     /// What it is, for people.
     pub(crate) const fn what(&self) -> &'static str {
         match self {

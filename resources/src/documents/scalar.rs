@@ -31,6 +31,86 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     total.filter(|total| *total <= limits::DURATION_MAX).ok_or_else(|| "is longer than ten years".into())
 }
 
+/// Reads a duration as Go writes them, and so Knative's annotations (`1m30s`, `0.5h`): <https://pkg.go.dev/time#ParseDuration>.
+pub(crate) fn go_duration(text: &str) -> Result<Duration, String> {
+    const RIGHT: &str = "write one such as 30s, 1m30s or 1h";
+    if text.starts_with('-') {
+        return Err(format!("is negative; {RIGHT}"));
+    }
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    if unsigned == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let wrong = || format!("is not a duration; {RIGHT}");
+    let (mut total, mut rest) = (Duration::ZERO, unsigned);
+    while !rest.is_empty() || unsigned.is_empty() {
+        let (part, behind) = go_part(rest).ok_or_else(wrong)?;
+        total = total.checked_add(part).ok_or_else(wrong)?;
+        rest = behind;
+    }
+    if total > limits::DURATION_MAX { Err("is longer than ten years".into()) } else { Ok(total) }
+}
+
+/// Reads a number with its unit from the start of `text`; answers what is behind it as well.
+fn go_part(text: &str) -> Option<(Duration, &str)> {
+    const UNITS: [(&str, u64); 8] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("\u{b5}s", 1_000),
+        ("\u{3bc}s", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let (whole, behind) = text.split_at(digits(text));
+    let (fraction, behind) = match behind.strip_prefix('.') {
+        Some(behind) => behind.split_at(digits(behind)),
+        None => ("", behind),
+    };
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let (name, unit) = UNITS.into_iter().find(|(name, _)| behind.starts_with(name))?;
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    // Beyond nanoseconds of an hour no digit changes anything.
+    let fraction = &fraction[..fraction.len().min(15)];
+    let part = match fraction.parse::<u128>() {
+        Ok(digits) => digits * u128::from(unit) / 10_u128.pow(u32::try_from(fraction.len()).ok()?),
+        Err(_) => 0,
+    };
+    let nanoseconds = whole.checked_mul(unit)?.checked_add(u64::try_from(part).ok()?)?;
+    Some((Duration::from_nanos(nanoseconds), &behind[name.len()..]))
+}
+
+/// A duration, if it is one from `min` to `max`.
+pub(crate) fn within(duration: Duration, min: Duration, max: Duration) -> Result<Duration, String> {
+    if (min..=max).contains(&duration) {
+        return Ok(duration);
+    }
+    Err(format!("is out of range; write {} to {}", shown(min), shown(max)))
+}
+
+/// A bound in its largest whole unit.
+fn shown(bound: Duration) -> String {
+    match (bound.as_secs(), bound.subsec_millis()) {
+        (0, milliseconds) if milliseconds > 0 => format!("{milliseconds}ms"),
+        (seconds, _) if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        (seconds, _) if seconds > 0 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        (seconds, _) => format!("{seconds}s"),
+    }
+}
+
+/// Checks that a duration has no fractions of seconds.
+pub(crate) fn whole_seconds(duration: Duration) -> Result<(), String> {
+    if duration.subsec_nanos() == 0 {
+        Ok(())
+    } else {
+        Err("has fractions of a second; write whole seconds".into())
+    }
+}
+
 /// Reads an amount of bytes as Kubernetes writes quantities: `500M`, `10Gi`, `1048576`.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 10] = [
@@ -87,6 +167,16 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
     Err("is not a name; use at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends".into())
 }
 
+/// Checks a name that becomes part of a host: a DNS-1035 label.
+pub(crate) fn dns_1035(text: &str) -> Result<(), String> {
+    let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    if begins && text.len() <= limits::LABEL_MAX && is_label(text) {
+        return Ok(());
+    }
+    Err("is not a name; use at most 63 lower-case letters, digits and '-', with a letter at its start and none of '-' at its end"
+        .into())
+}
+
 fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
@@ -129,6 +219,47 @@ mod tests {
     }
 
     #[test]
+    fn durations_of_knative_are_those_of_go() {
+        let good = [
+            ("0", Duration::ZERO),
+            ("0s", Duration::ZERO),
+            ("+5s", Duration::from_secs(5)),
+            ("90s", Duration::from_secs(90)),
+            ("1m30s", Duration::from_secs(90)),
+            ("1h", Duration::from_secs(3600)),
+            ("1.5h", Duration::from_secs(5400)),
+            (".5s", Duration::from_millis(500)),
+            ("1.s", Duration::from_secs(1)),
+            ("100ms", Duration::from_millis(100)),
+            ("1us2\u{b5}s3\u{3bc}s4ns", Duration::from_nanos(6_004)),
+            ("0.3333333333333333333h", Duration::from_nanos(1_199_999_999_999)),
+            ("87600h", limits::DURATION_MAX),
+        ];
+        for (text, value) in good {
+            assert_eq!(go_duration(text), Ok(value), "{text}");
+        }
+        let bad = [
+            ("", "is not a duration"),
+            ("+", "is not a duration"),
+            ("-5s", "is negative"),
+            ("5", "is not a duration"),
+            ("s", "is not a duration"),
+            (".s", "is not a duration"),
+            ("5d", "is not a duration"),
+            ("5 s", "is not a duration"),
+            ("PT5S", "is not a duration"),
+            ("5s ", "is not a duration"),
+            ("5s-3s", "is not a duration"),
+            ("99999999999999999999s", "is not a duration"),
+            ("87600h1ns", "is longer than ten years"),
+        ];
+        for (text, why) in bad {
+            let error = go_duration(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn amounts_of_bytes_are_kubernetes_quantities() {
         for (text, value) in
             [("1", 1), ("10Gi", 10 << 30), ("500M", 500_000_000), ("2k", 2_000), ("1Ki", 1024)]
@@ -156,6 +287,12 @@ mod tests {
         }
         for text in ["", "-a", "a-", "A", "a_b", "a..b", ".a", "a/b", &"a".repeat(254)] {
             assert!(name(text).is_err(), "{text}");
+        }
+        for text in ["a", "a-1", "z9", &"a".repeat(63)] {
+            assert!(dns_1035(text).is_ok(), "{text}");
+        }
+        for text in ["", "1a", "-a", "a-", "A", "a.b", "a_b", &"a".repeat(64)] {
+            assert!(dns_1035(text).is_err(), "{text}");
         }
         assert!(namespace("a.b").is_err());
         assert!(namespace(&"a".repeat(63)).is_ok());

@@ -301,10 +301,8 @@ const DOCUMENTS_WITH_MISTAKES: &[(&str, &[&str])] = &[
         &["PEL-1306 f.yaml:1: Deployment (apps/v1) is not a kind that Pelton serves; skipped"],
     ),
     (
-        "apiVersion: serving.knative.dev/v1\nkind: Service\n",
-        &[
-            "PEL-1306 f.yaml:1: Service (serving.knative.dev/v1) is not served by this version of Pelton; skipped",
-        ],
+        "apiVersion: serving.knative.dev/v1\nkind: Revision\n",
+        &["PEL-1306 f.yaml:1: Revision (serving.knative.dev/v1) is not a kind that Pelton serves; skipped"],
     ),
     (
         "apiVersion: pelton.dev/v1alpha1\nkind: Thing\n",
