@@ -33,7 +33,7 @@ fn check_file(text: &str) {
     let again = put_together(&first);
     assert_eq!(again.snapshot.generation, first.snapshot.generation);
     let changes = again.snapshot.diff(&first.snapshot);
-    assert!(changes.brokers.is_empty() && changes.triggers.is_empty());
+    assert!(changes.is_empty());
     // `status` is nobody's to write, so it is left out.
     check_written(&source, text.contains("status"));
 }
@@ -52,6 +52,21 @@ fn check_snapshot(snapshot: &Snapshot) {
         }
         assert!(trigger.max_rate.is_none_or(|rate| rate.is_finite() && rate > 0.0));
         assert_ne!(trigger.max_concurrency, Some(0));
+    }
+    for service in snapshot.services.values() {
+        assert!(!service.readiness.is_ready());
+        assert_eq!(service.traffic.iter().map(|target| u32::from(target.percent)).sum::<u32>(), 100);
+        let (template, bounds) = (&service.template, service.bounds());
+        assert!(bounds.max.is_none_or(|max| bounds.min <= max));
+        assert!(template.container_concurrency <= limits::CONTAINER_CONCURRENCY_MAX);
+        assert!(template.timeout <= limits::REQUEST_TIMEOUT_MAX);
+        assert!(template.response_start_timeout <= template.timeout);
+        assert!(template.idle_timeout.is_none_or(|time| time <= template.timeout));
+        let target = template.autoscaling.effective_target(template.container_concurrency);
+        assert!(target.target.is_finite() && target.target >= 0.01 && target.total >= 0.01);
+        let container = &template.container;
+        let is_command = container.process_command.is_some() || !container.command.is_empty();
+        assert!(is_command || container.image.is_some());
     }
     for broker in snapshot.brokers.values() {
         assert!((1..=limits::PARTITIONS_MAX).contains(&broker.partitions));
