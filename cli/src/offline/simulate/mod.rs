@@ -8,6 +8,8 @@ use crate::failure::Failure;
 use crate::output::Format;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pelton simulate decide --spec spec.yaml --input metrics.csv")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
