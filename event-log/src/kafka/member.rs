@@ -22,7 +22,9 @@ use tokio::time::Instant;
 
 use super::client::{self, Health};
 use super::owner::Owner;
-use crate::limits::{KAFKA_COMMITS_A_SESSION, KAFKA_LEASE_SHARE, KAFKA_POLL, KAFKA_POLL_BUSY};
+use crate::limits::{
+    KAFKA_COMMITS_A_SESSION, KAFKA_LEASE_SHARE, KAFKA_POLL, KAFKA_POLL_BUSY, KAFKA_RETRY_MIN,
+};
 use crate::{LogError, Partition, TopicName};
 
 /// The group of the dispatchers of an events topic; `_` keeps it apart from the groups of triggers.
@@ -260,7 +262,9 @@ impl Member {
 
     fn commit_failed(&mut self, error: &KafkaError) {
         tracing::debug!(topic = %self.owner.events, %error, "the heads are not committed");
-        self.commit_at = self.commit_at.min(Instant::now() + self.session / 40);
+        // A take-over waits for it: during a rebalance Kafka refuses commits for a moment.
+        let wait = if self.owner.is_gaining() { KAFKA_RETRY_MIN } else { self.session / 40 };
+        self.commit_at = self.commit_at.min(Instant::now() + wait);
     }
 
     /// Leaves the group: the dispatchers have finished, or the engine closes.
