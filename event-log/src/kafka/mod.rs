@@ -21,6 +21,7 @@
 mod client;
 mod cluster;
 mod config;
+mod cursor;
 mod engine;
 mod incarnation;
 mod known;

@@ -5,30 +5,34 @@
 //! several positions (sweeps, single records, `tail`) use further clients. Readers that wait at the end and readers of what
 //! is there already never share one: a fetch that waits at the end keeps the others of its client waiting with it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-use pelton_event::kafka::KafkaRecord;
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{Context, Health};
+use super::cursor::Cursor;
+use super::engine::lock;
 use super::native::{Fetched, NativeError, PartitionReader};
 use crate::limits;
-use crate::{Chunk, Content, Entry, LogError, Offset, Partition, ReadLimit, TopicName};
+use crate::{Chunk, LogError, Offset, Partition, ReadLimit, TopicName};
 
 /// The clients and cursors of a cluster.
 pub(super) struct Readers {
     config: ClientConfig,
     health: Arc<Health>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// Held while a client is made: who comes meanwhile takes a seat in that one, rather than making another.
+    making: tokio::sync::Mutex<()>,
+    runtime: Handle,
     /// Set once, when the log closes.
     closed: watch::Sender<bool>,
 }
@@ -47,34 +51,33 @@ struct ReadClient {
     id: u64,
     kind: Kind,
     consumer: Arc<BaseConsumer<Context>>,
-    /// The partitions that a cursor of it reads, idle ones included.
-    read: HashSet<Place>,
+    /// The partitions that are read with it or about to be, and whether what was fetched of them still counts.
+    seats: HashMap<Place, bool>,
     unused_since: Instant,
 }
 
 /// What a client reads for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// Readers that wait at the end.
     Tail,
     /// Readers of what is there already.
     Sweep,
 }
 
-/// A position in a partition, and what was fetched from there on.
-struct Cursor {
+/// A partition of a client, which can read it at one position only: taken before its reader starts, free once that has
+/// stopped.
+struct Seat {
+    state: Weak<Mutex<State>>,
     client: u64,
-    kind: Kind,
-    reader: PartitionReader<Context>,
-    /// Fetched and not handed out.
-    fetched: VecDeque<Entry>,
-    fetched_bytes: usize,
-    /// What comes next if nothing is fetched: everything before was handed out or skipped.
-    position: Offset,
-    /// The end of the partition, if the reader has come there.
-    end: Option<Offset>,
-    failed: Option<NativeError>,
-    idle_since: Instant,
+    place: Place,
+}
+
+/// A reader and its seat. To stop it is to wait for a thread of librdkafka, so that is done where it keeps nobody.
+pub(super) struct Seated {
+    /// There until it is dropped.
+    both: Option<(PartitionReader<Context>, Seat)>,
+    runtime: Handle,
 }
 
 /// A cursor in use; it goes back when the read ends or is dropped.
@@ -100,8 +103,12 @@ pub(super) enum ReadError {
 }
 
 impl Readers {
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub(super) fn new(config: ClientConfig, health: Arc<Health>) -> Self {
-        Self { config, health, state: Mutex::default(), closed: watch::Sender::default() }
+        let (state, making, closed) =
+            (Arc::default(), tokio::sync::Mutex::default(), watch::Sender::default());
+        Self { config, health, state, making, runtime: Handle::current(), closed }
     }
 
     /// Takes new clients from now on. Reads under way end with those that they have.
@@ -132,7 +139,7 @@ impl Readers {
         limit: ReadLimit,
     ) -> Result<Chunk, ReadError> {
         let kind = if limit.wait { Kind::Tail } else { Kind::Sweep };
-        let mut lent = self.lend((topic.clone(), partition), kind, from).map_err(ReadError::Log)?;
+        let mut lent = self.lend((topic.clone(), partition), kind, from).await.map_err(ReadError::Log)?;
         loop {
             let cursor = lent.cursor();
             cursor.fetch();
@@ -140,96 +147,103 @@ impl Readers {
             if let Some(chunk) = cursor.chunk(from, limit) {
                 return Ok(chunk);
             }
-            if let Some(error) = cursor.failed.take() {
-                // The next read starts a new one.
-                lent.give_up();
-                return Err(read_error(topic, &error));
+            if let Some(error) = cursor.failed().map(|error| read_error(topic, error)) {
+                // The next read starts a new one. What others have fetched may be of a topic that is there no more.
+                lent.give_up().await;
+                self.forget_idle(&lent.place);
+                return Err(error);
             }
             let why = tokio::select! {
-                () = cursor.reader.ready() => continue,
+                () = cursor.ready() => continue,
                 () = self.closed() => return Err(ReadError::Log(LogError::Closed)),
                 // Whoever waits for news waits for Kafka, too.
                 reason = self.health.goes_down(), if !limit.wait => reason,
                 () = sleep(limits::KAFKA_READ_TIMEOUT), if !limit.wait => "it does not answer".into(),
             };
-            lent.give_up();
+            lent.give_up().await;
             return Err(ReadError::Log(LogError::Unavailable(format!("Kafka cannot be read: {why}").into())));
         }
     }
 
-    /// The cursor for a read from `from`: the one that stands there, else one that is moved.
-    fn lend(&self, place: Place, kind: Kind, from: Offset) -> Result<Lent<'_>, LogError> {
-        let mut state = self.state();
-        let mut idle = state.idle.remove(&place).unwrap_or_default();
-        let found = idle.iter().position(|cursor| cursor.kind == kind && cursor.stands_at(from));
-        // One that stands elsewhere gives its place in the client up.
-        let moved = || idle.iter().position(|cursor| cursor.kind == kind);
-        let cursor = match found {
-            Some(index) => idle.swap_remove(index),
-            None => {
-                if let Some(index) = moved() {
-                    let elsewhere = idle.swap_remove(index).client;
-                    state.end_of(elsewhere, &place);
+    /// The cursor for a read from `from`: the one that stands there, else a new one.
+    async fn lend(&self, place: Place, kind: Kind, from: Offset) -> Result<Lent<'_>, LogError> {
+        loop {
+            let (found, elsewhere) = self.state().take(&place, kind, from);
+            if let Some(mut cursor) = found {
+                cursor.fetch();
+                if cursor.failed().is_none() {
+                    return Ok(Lent { readers: self, place, cursor: Some(cursor) });
                 }
-                match self.start(&mut state, &place, kind, from) {
-                    Ok(cursor) => cursor,
-                    Err(error) => {
-                        state.idle.insert(place, idle);
-                        return Err(error);
-                    }
-                }
+                // What it has fetched before may be of a topic that is there no more.
+                cursor.stop().await;
+                continue;
             }
-        };
-        if !idle.is_empty() {
-            state.idle.insert(place.clone(), idle);
+            if let Some(cursor) = elsewhere {
+                cursor.stop().await;
+            }
+            let seated = self.start(&place, kind, from).await?;
+            let cursor = Some(Cursor::new(seated, kind, from));
+            return Ok(Lent { readers: self, place, cursor });
         }
-        drop(state);
-        Ok(Lent { readers: self, place, cursor: Some(cursor) })
     }
 
-    fn start(&self, state: &mut State, place: &Place, kind: Kind, from: Offset) -> Result<Cursor, LogError> {
-        let (client, reader) = self.reader(state, place, kind, from)?;
-        Ok(Cursor {
-            client,
-            kind,
-            reader,
-            fetched: VecDeque::new(),
-            fetched_bytes: 0,
-            position: from,
-            end: None,
-            failed: None,
-            idle_since: Instant::now(),
-        })
-    }
-
-    /// A reader in a client that does not read the place yet.
-    fn reader(
-        &self,
-        state: &mut State,
-        place: &Place,
-        kind: Kind,
-        from: Offset,
-    ) -> Result<(u64, PartitionReader<Context>), LogError> {
-        let unavailable = |error: &dyn fmt::Display| LogError::Unavailable(error.to_string().into());
-        let free = |client: &ReadClient| client.kind == kind && !client.read.contains(place);
-        let index = match state.clients.iter().position(free) {
-            Some(index) => index,
-            None => {
-                let consumer = Arc::new(self.client(kind).map_err(|error| unavailable(&error))?);
-                state.made += 1;
-                let (id, read, unused_since) = (state.made, HashSet::new(), Instant::now());
-                state.clients.push(ReadClient { id, kind, consumer, read, unused_since });
-                state.clients.len() - 1
-            }
-        };
-        let client = &mut state.clients[index];
+    /// Starts a reader in a client that does not read the place yet.
+    async fn start(&self, place: &Place, kind: Kind, from: Offset) -> Result<Seated, LogError> {
+        let (seat, consumer) = self.seat(place, kind).await?;
         let (topic, partition) = place;
         let number = i32::try_from(*partition).unwrap_or(-1);
         let offset = i64::try_from(from).unwrap_or(i64::MAX);
-        let reader = PartitionReader::start(client.consumer.clone(), topic.as_str(), number, offset)
+        let reader = PartitionReader::start(consumer, topic.as_str(), number, offset)
             .map_err(|error| unavailable(&error))?;
-        client.read.insert(place.clone());
-        Ok((client.id, reader))
+        Ok(Seated { both: Some((reader, seat)), runtime: self.runtime.clone() })
+    }
+
+    async fn seat(&self, place: &Place, kind: Kind) -> Result<(Seat, Arc<BaseConsumer<Context>>), LogError> {
+        loop {
+            if let Some(free) = self.free_seat(place, kind) {
+                return Ok(free);
+            }
+            let _making = self.making.lock().await;
+            if let Some(free) = self.free_seat(place, kind) {
+                return Ok(free);
+            }
+            let (config, health) = (self.config.clone(), self.health.clone());
+            let made = self.runtime.spawn_blocking(move || client(config, health, kind)).await;
+            let consumer =
+                Arc::new(made.map_err(|_| LogError::Closed)?.map_err(|error| unavailable(&error))?);
+            let (seats, unused_since) = (HashMap::new(), Instant::now());
+            let mut state = self.state();
+            state.made += 1;
+            let id = state.made;
+            state.clients.push(ReadClient { id, kind, consumer, seats, unused_since });
+        }
+    }
+
+    fn free_seat(&self, place: &Place, kind: Kind) -> Option<(Seat, Arc<BaseConsumer<Context>>)> {
+        let mut state = self.state();
+        let free = |client: &&mut ReadClient| client.kind == kind && !client.seats.contains_key(place);
+        let client = state.clients.iter_mut().find(free)?;
+        client.seats.insert(place.clone(), true);
+        let seat = Seat { state: Arc::downgrade(&self.state), client: client.id, place: place.clone() };
+        Some((seat, client.consumer.clone()))
+    }
+
+    /// Lets go of what was fetched from a partition: it is about to be read as one of another topic. Reads that are under way
+    /// end as they are, but nobody goes on where they stop.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for who takes a partition over"))]
+    pub(super) fn forget(&self, topic: &TopicName, partition: Partition) {
+        let place = (topic.clone(), partition);
+        let mut state = self.state();
+        let seats = state.clients.iter_mut().filter_map(|client| client.seats.get_mut(&place));
+        seats.for_each(|counts| *counts = false);
+        drop(state);
+        self.forget_idle(&place);
+    }
+
+    fn forget_idle(&self, place: &Place) {
+        let idle = self.state().idle.remove(place);
+        // Not under the lock, which their seats need.
+        drop(idle);
     }
 
     /// Gives every record of a partition from `from` to before `until` to `each`, as it is.
@@ -239,58 +253,15 @@ impl Readers {
         partition: Partition,
         from: Offset,
         until: Offset,
-        mut each: impl FnMut(Option<&[u8]>, Option<&[u8]>),
+        each: impl FnMut(Option<&[u8]>, Option<&[u8]>),
     ) -> Result<(), LogError> {
         if from >= until {
             return Ok(());
         }
-        let place = (topic.clone(), partition);
-        let (client, reader) = self.reader(&mut self.state(), &place, Kind::Sweep, from)?;
-        let mut scan = Scan { readers: self, place, client, reader: Some(reader) };
-        let reader = scan.reader.as_mut().expect("it was just put there");
-        loop {
-            let (mut is_over, mut failed) = (false, None);
-            while !is_over
-                && reader.take(|found| match found {
-                    Fetched::Record(offset, record) if offset < until => each(record.key, record.value),
-                    Fetched::Record(..) => is_over = true,
-                    Fetched::End(end) => is_over |= end >= until,
-                    Fetched::Failed(error) => failed = Some(error),
-                })
-            {}
-            match failed {
-                Some(error) => {
-                    let text = format!("topic {topic} on Kafka cannot be read: {error}");
-                    return Err(LogError::Unavailable(text.into()));
-                }
-                None if is_over => return Ok(()),
-                None => {}
-            }
-            if timeout(limits::KAFKA_READ_TIMEOUT, reader.ready()).await.is_err() {
-                return Err(LogError::Unavailable(format!("topic {topic} on Kafka is not answered").into()));
-            }
-        }
-    }
-
-    fn client(&self, kind: Kind) -> Result<BaseConsumer<Context>, KafkaError> {
-        let mut config = self.config.clone();
-        let (wait, kilobytes) = match kind {
-            Kind::Tail => ("500", limits::KAFKA_TAIL_BYTES / 1024),
-            Kind::Sweep => ("10", limits::KAFKA_SWEEP_BYTES / 1024),
-        };
-        config
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
-            .set("isolation.level", "read_committed")
-            .set("check.crcs", "true")
-            .set("fetch.wait.max.ms", wait)
-            .set("fetch.error.backoff.ms", "100")
-            .set("fetch.queue.backoff.ms", "10")
-            .set("queued.min.messages", "1000")
-            .set("queued.max.messages.kbytes", kilobytes.to_string());
-        BaseConsumer::from_config_and_context(&config, Context { health: self.health.clone() })
+        let mut seated = self.start(&(topic.clone(), partition), Kind::Sweep, from).await?;
+        let scanned = scan(seated.reader_mut(), topic, until, each).await;
+        seated.stop().await;
+        scanned
     }
 
     /// Lets go of cursors and clients that nobody used for a while, and serves the logs of the others.
@@ -298,30 +269,32 @@ impl Readers {
         let now = Instant::now();
         let mut state = self.state();
         let mut ended = Vec::new();
-        for (place, idle) in &mut state.idle {
+        for idle in state.idle.values_mut() {
             let too_long = |cursor: &mut Cursor| now.duration_since(cursor.idle_since) >= cursor.kind.kept();
-            ended.extend(idle.extract_if(.., too_long).map(|cursor| (place.clone(), cursor)));
+            ended.extend(idle.extract_if(.., too_long));
         }
         state.idle.retain(|_, idle| !idle.is_empty());
-        for (place, cursor) in ended {
-            let client = cursor.client;
-            drop(cursor);
-            state.end_of(client, &place);
-        }
         let unused = |client: &mut ReadClient| {
-            client.read.is_empty() && now.duration_since(client.unused_since) >= limits::KAFKA_CLIENT_KEPT
+            client.seats.is_empty() && now.duration_since(client.unused_since) >= limits::KAFKA_CLIENT_KEPT
         };
         let clients: Vec<_> = state.clients.extract_if(.., unused).collect();
         let serve: Vec<_> = state.clients.iter().map(|client| client.consumer.clone()).collect();
         drop(state);
-        drop(clients);
+        drop((ended, clients));
         for client in serve {
             while client.poll(Duration::ZERO).is_some() {}
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
+    }
+
+    /// How many clients there are, and how many idle cursors.
+    #[cfg(test)]
+    pub(super) fn counted(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.clients.len(), state.idle.values().map(Vec::len).sum())
     }
 }
 
@@ -336,11 +309,62 @@ impl Kind {
 }
 
 impl State {
-    /// A reader has gone: its client may read the partition elsewhere.
-    fn end_of(&mut self, client: u64, place: &Place) {
-        if let Some(client) = self.clients.iter_mut().find(|known| known.id == client) {
-            client.read.remove(place);
+    /// An idle cursor that stands at `from`; else, second, one that stands elsewhere and gives its seat up.
+    fn take(&mut self, place: &Place, kind: Kind, from: Offset) -> (Option<Cursor>, Option<Cursor>) {
+        let Some(idle) = self.idle.get_mut(place) else { return (None, None) };
+        let found = idle.iter().position(|cursor| cursor.kind == kind && cursor.stands_at(from));
+        let moved = idle.iter().position(|cursor| cursor.kind == kind);
+        let taken = match (found, moved) {
+            (Some(index), _) => (Some(idle.swap_remove(index)), None),
+            (None, Some(index)) => (None, Some(idle.swap_remove(index))),
+            (None, None) => (None, None),
+        };
+        if idle.is_empty() {
+            self.idle.remove(place);
+        }
+        taken
+    }
+
+    /// Whether what was fetched in a seat still counts.
+    fn counts(&self, seat: &Seat) -> bool {
+        let client = self.clients.iter().find(|client| client.id == seat.client);
+        client.is_some_and(|client| client.seats.get(&seat.place) == Some(&true))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Some(state) = self.state.upgrade() else { return };
+        let mut state = lock(&state);
+        if let Some(client) = state.clients.iter_mut().find(|client| client.id == self.client) {
+            client.seats.remove(&self.place);
             client.unused_since = Instant::now();
+        }
+    }
+}
+
+impl Seated {
+    pub(super) fn reader(&self) -> &PartitionReader<Context> {
+        &self.both.as_ref().expect("it is there until it is dropped").0
+    }
+
+    pub(super) fn reader_mut(&mut self) -> &mut PartitionReader<Context> {
+        &mut self.both.as_mut().expect("it is there until it is dropped").0
+    }
+
+    /// Ends once the seat is free.
+    pub(super) async fn stop(mut self) {
+        if let Some(both) = self.both.take() {
+            // The thread does not panic; and if it did, the seat would be free all the same.
+            let _ = self.runtime.spawn_blocking(move || drop(both)).await;
+        }
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        if let Some(both) = self.both.take() {
+            drop(self.runtime.spawn_blocking(move || drop(both)));
         }
     }
 }
@@ -351,131 +375,85 @@ impl Lent<'_> {
     }
 
     /// Ends the cursor.
-    fn give_up(&mut self) {
-        if let Some(Cursor { client, reader, .. }) = self.cursor.take() {
-            drop(reader);
-            self.readers.state().end_of(client, &self.place);
+    async fn give_up(&mut self) {
+        if let Some(cursor) = self.cursor.take() {
+            cursor.stop().await;
         }
-    }
-}
-
-/// A scan under way.
-struct Scan<'a> {
-    readers: &'a Readers,
-    place: Place,
-    client: u64,
-    reader: Option<PartitionReader<Context>>,
-}
-
-impl Drop for Scan<'_> {
-    fn drop(&mut self) {
-        drop(self.reader.take());
-        self.readers.state().end_of(self.client, &self.place);
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(mut cursor) = self.cursor.take() {
-            cursor.idle_since = Instant::now();
-            let mut state = self.readers.state();
-            if state.clients.iter().any(|client| client.id == cursor.client) {
-                state.idle.entry(self.place.clone()).or_default().push(cursor);
-            } else {
-                drop(state);
-                drop(cursor);
+        let Some(mut cursor) = self.cursor.take() else { return };
+        cursor.idle_since = Instant::now();
+        let mut state = self.readers.state();
+        let counts = cursor.seated().both.as_ref().is_some_and(|(_, seat)| state.counts(seat));
+        if counts {
+            state.idle.entry(self.place.clone()).or_default().push(cursor);
+            return;
+        }
+        // Not under the lock, which its seat needs.
+        drop(state);
+        drop(cursor);
+    }
+}
+
+async fn scan(
+    reader: &mut PartitionReader<Context>,
+    topic: &TopicName,
+    until: Offset,
+    mut each: impl FnMut(Option<&[u8]>, Option<&[u8]>),
+) -> Result<(), LogError> {
+    loop {
+        let (mut is_over, mut failed) = (false, None);
+        while !is_over
+            && reader.take(|found| match found {
+                Fetched::Record(offset, record) if offset < until => each(record.key, record.value),
+                Fetched::Record(..) => is_over = true,
+                Fetched::End(end) => is_over |= end >= until,
+                Fetched::Failed(error) => failed = Some(error),
+            })
+        {}
+        match failed {
+            Some(error) => {
+                let text = format!("topic {topic} on Kafka cannot be read: {error}");
+                return Err(LogError::Unavailable(text.into()));
             }
+            None if is_over => return Ok(()),
+            None => {}
+        }
+        if timeout(limits::KAFKA_READ_TIMEOUT, reader.ready()).await.is_err() {
+            return Err(LogError::Unavailable(format!("topic {topic} on Kafka is not answered").into()));
         }
     }
 }
 
-impl Cursor {
-    /// Whether a read from `from` can go on here. One that does not wait has to learn anew where the end is.
-    fn stands_at(&self, from: Offset) -> bool {
-        let reached = self.fetched.back().map_or(self.position, |last| last.offset + 1);
-        let is_at_end = from == reached && self.end.is_some();
-        let knows = self.kind == Kind::Tail || !is_at_end;
-        self.failed.is_none() && self.position <= from && from <= reached && knows
-    }
-
-    /// Takes what the fetcher has, as far as there is room.
-    fn fetch(&mut self) {
-        let Self { reader, fetched, fetched_bytes, end, failed, .. } = self;
-        while *fetched_bytes < limits::KAFKA_CURSOR_BYTES {
-            let any = reader.take(|found| match found {
-                Fetched::Record(offset, record) => {
-                    *end = None;
-                    let content = content(record);
-                    *fetched_bytes += size_of(&content);
-                    fetched.push_back(Entry { offset, content });
-                }
-                Fetched::End(offset) => *end = Some(offset),
-                Fetched::Failed(error) => *failed = Some(error),
-            });
-            if !any {
-                return;
-            }
-        }
-    }
-
-    fn pop(&mut self) -> Option<Entry> {
-        let entry = self.fetched.pop_front()?;
-        self.fetched_bytes -= size_of(&entry.content);
-        self.position = entry.offset + 1;
-        Some(entry)
-    }
-
-    fn skip_to(&mut self, from: Offset) {
-        while self.fetched.front().is_some_and(|entry| entry.offset < from) {
-            self.pop();
-        }
-        self.position = self.position.max(from);
-    }
-
-    /// What there is to hand out.
-    fn chunk(&mut self, from: Offset, limit: ReadLimit) -> Option<Chunk> {
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        while let Some(entry) = self.fetched.front()
-            && entries.len() < limit.entries.max(1)
-        {
-            let size = size_of(&entry.content);
-            if !entries.is_empty() && bytes + size > limit.bytes.min(limits::READ_BYTES_MAX) {
-                break;
-            }
-            bytes += size;
-            entries.extend(self.pop());
-        }
-        if let (Some(end), true) = (self.end, self.fetched.is_empty()) {
-            // Gaps before the end are passed: markers of transactions, what compaction took.
-            self.position = self.position.max(end);
-        }
-        let is_over = !limit.wait && self.end.is_some() && self.fetched.is_empty();
-        let next = self.position;
-        (!entries.is_empty() || next > from || is_over).then_some(Chunk::new(entries, next))
-    }
-}
-
-fn content(record: KafkaRecord<'_>) -> Content {
-    match pelton_event::kafka::decode(record) {
-        Ok(record) => Content::Record(record),
-        Err(error) => Content::Undecodable {
-            reason: error.to_string().into(),
-            bytes: record.value.map(Bytes::copy_from_slice).unwrap_or_default(),
-        },
-    }
-}
-
-/// Bytes in memory, about.
-fn size_of(content: &Content) -> usize {
-    let bytes = match content {
-        Content::Record(record) => record
-            .event
-            .as_ref()
-            .map_or(0, |event| event.attribute_bytes().len() + event.data().map_or(0, Bytes::len)),
-        Content::Undecodable { bytes, .. } => bytes.len(),
+fn client(
+    mut config: ClientConfig,
+    health: Arc<Health>,
+    kind: Kind,
+) -> Result<BaseConsumer<Context>, KafkaError> {
+    let (wait, kilobytes) = match kind {
+        Kind::Tail => ("500", limits::KAFKA_TAIL_BYTES / 1024),
+        Kind::Sweep => ("10", limits::KAFKA_SWEEP_BYTES / 1024),
     };
-    bytes + std::mem::size_of::<Entry>()
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .set("check.crcs", "true")
+        .set("fetch.wait.max.ms", wait)
+        .set("fetch.error.backoff.ms", "100")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("queued.min.messages", "1000")
+        .set("queued.max.messages.kbytes", kilobytes.to_string());
+    BaseConsumer::from_config_and_context(&config, Context { health })
+}
+
+fn unavailable(error: &dyn fmt::Display) -> LogError {
+    LogError::Unavailable(error.to_string().into())
 }
 
 fn read_error(topic: &TopicName, error: &NativeError) -> ReadError {

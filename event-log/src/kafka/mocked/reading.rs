@@ -93,3 +93,77 @@ async fn bounds_are_asked_for_again() {
     );
     assert_eq!(log.bounds(&mocked.topic, 0).await.unwrap(), Bounds { start: 0, end: 3 });
 }
+
+/// One at a time: what else was fetched waits in an idle cursor.
+const ONE: ReadLimit = ReadLimit { entries: 1, ..WAIT };
+
+/// How many clients read and how many idle cursors they have.
+fn counted(mocked: &Mocked, log: &KafkaLog) -> (usize, usize) {
+    log.0.cluster(&mocked.config().connection).unwrap().readers.counted()
+}
+
+#[tokio::test]
+async fn what_was_fetched_of_a_partition_is_forgotten() {
+    let mocked = Mocked::new(1);
+    let log = mocked.open();
+    append_all(&mocked, &log, &numbers(3)).await;
+    let cluster = log.0.cluster(&mocked.config().connection).unwrap();
+    log.read(&mocked.topic, 0, 0, ONE).await.unwrap();
+    assert_eq!(counted(&mocked, &log), (1, 1));
+    cluster.readers.forget(&mocked.topic, 0);
+    assert_eq!(counted(&mocked, &log).1, 0);
+    assert_eq!(read_on(&mocked, &log, 1, 2).await.len(), 2);
+    // What a read is about to wait for is handed out; the next does not go on there.
+    let waiting = log.read(&mocked.topic, 0, 3, WAIT);
+    let meanwhile = async {
+        sleep(Duration::from_millis(50)).await;
+        cluster.readers.forget(&mocked.topic, 0);
+        mocked.append(&log, "3").await.unwrap();
+    };
+    let (read, ()) = tokio::join!(waiting, meanwhile);
+    assert_eq!(read.unwrap().next, 4);
+    assert_eq!(counted(&mocked, &log).1, 0);
+}
+
+#[tokio::test]
+async fn a_position_that_is_not_there_makes_all_that_was_fetched_doubtful() {
+    let mocked = Mocked::new(1);
+    let log = mocked.open();
+    append_all(&mocked, &log, &numbers(3)).await;
+    log.read(&mocked.topic, 0, 0, ONE).await.unwrap();
+    assert_eq!(counted(&mocked, &log).1, 1);
+    let behind = log.read(&mocked.topic, 0, 100, NO_WAIT).await;
+    assert!(matches!(behind, Err(LogError::Unavailable(_))), "{behind:?}");
+    assert_eq!(counted(&mocked, &log).1, 0);
+}
+
+/// Each in a place of its own, so all find a seat in the first client that is made.
+#[tokio::test]
+async fn readers_that_come_together_share_a_client() {
+    let mocked = Mocked::new(1);
+    let log = mocked.open();
+    append_all(&mocked, &log, &numbers(1)).await;
+    log.append(mocked.batch(1, ["0"])).await.unwrap();
+    let reads = (0..PARTITIONS).map(|partition| log.read(&mocked.topic, partition, 0, WAIT));
+    for read in futures_util::future::join_all(reads).await {
+        assert_eq!(read.unwrap().next, 1);
+    }
+    assert_eq!(counted(&mocked, &log), (1, PARTITIONS as usize));
+}
+
+#[tokio::test]
+async fn readers_that_are_dropped_or_moved_leave_their_seats() {
+    let mocked = Mocked::new(1);
+    let log = mocked.open();
+    append_all(&mocked, &log, &numbers(5)).await;
+    for turn in 0..20 {
+        // Dropped at the latest when it waits at the end.
+        let read = log.read(&mocked.topic, 0, 5, WAIT);
+        let _ = tokio::time::timeout(Duration::from_micros(turn * 200), read).await;
+        let from = turn % 5;
+        assert!(log.read(&mocked.topic, 0, from, NO_WAIT).await.unwrap().next > from);
+    }
+    sleep(Duration::from_millis(200)).await;
+    let (clients, idle) = counted(&mocked, &log);
+    assert!(clients <= 4 && idle <= clients, "{clients} clients, {idle} idle");
+}
