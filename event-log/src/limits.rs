@@ -98,12 +98,18 @@ pub const KAFKA_MIRROR_AT_ONCE: usize = 250;
 pub const KAFKA_MIRROR_AGAIN: Duration = Duration::from_secs(600);
 /// What groups have committed is asked for anew after this time.
 pub const KAFKA_COMMITS_KEPT: Duration = Duration::from_secs(2);
-/// Bytes that the readers at the heads fetch ahead, per client.
-pub const KAFKA_TAIL_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes that other readers fetch ahead, per client.
-pub const KAFKA_SWEEP_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of a partition that a client fetches ahead: librdkafka's limit holds for each partition by itself, and what it last
+/// asked for comes on top ([`KAFKA_FETCH_BYTES`]). As much as that, so that the next is fetched while one is handed out: with
+/// half of it, ten partitions of events of 1 kB were read at 45 to 69 MB/s, with this at 230 to 465, as with eight times it.
+pub const KAFKA_AHEAD_BYTES: usize = 1024 * 1024;
+/// Bytes of one partition that Kafka is asked for at once: more than a batch of ours, as part of a batch is fetched in vain.
+pub const KAFKA_FETCH_BYTES: usize = 1024 * 1024;
+/// Bytes of an answer to readers at the heads, for all partitions of a node together: the end of an answer may cut a batch.
+pub const KAFKA_TAIL_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of an answer to other readers.
+pub const KAFKA_SWEEP_ANSWER_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of decoded records that a cursor holds before it takes no more from its client.
-pub const KAFKA_CURSOR_BYTES: usize = 1024 * 1024;
+pub const KAFKA_CURSOR_BYTES: usize = 512 * 1024;
 /// An idle cursor at the head is kept so long.
 pub const KAFKA_TAIL_KEPT: Duration = Duration::from_secs(30);
 /// Another idle cursor is kept so long; it fetches on meanwhile.

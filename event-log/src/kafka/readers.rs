@@ -433,9 +433,9 @@ fn client(
     health: Arc<Health>,
     kind: Kind,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
-    let (wait, kilobytes) = match kind {
-        Kind::Tail => ("500", limits::KAFKA_TAIL_BYTES / 1024),
-        Kind::Sweep => ("10", limits::KAFKA_SWEEP_BYTES / 1024),
+    let (wait, answer) = match kind {
+        Kind::Tail => ("500", limits::KAFKA_TAIL_ANSWER_BYTES),
+        Kind::Sweep => ("10", limits::KAFKA_SWEEP_ANSWER_BYTES),
     };
     config
         .set("enable.auto.commit", "false")
@@ -448,7 +448,10 @@ fn client(
         .set("fetch.error.backoff.ms", "100")
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.min.messages", "1000")
-        .set("queued.max.messages.kbytes", kilobytes.to_string());
+        .set("queued.max.messages.kbytes", (limits::KAFKA_AHEAD_BYTES / 1024).to_string())
+        .set("fetch.message.max.bytes", limits::KAFKA_FETCH_BYTES.to_string())
+        // Else it would be no more than what is fetched ahead.
+        .set("fetch.max.bytes", answer.to_string());
     BaseConsumer::from_config_and_context(&config, Context { health })
 }
 
