@@ -358,7 +358,8 @@ pub struct Epoch(pub u64);
 pub struct Ownership(mpsc::UnboundedReceiver<OwnershipChange>);
 
 impl Ownership {
-    /// A stream fed by `changes`. One change per partition is under way at most, so the channel is bounded by their number.
+    /// A stream fed by `changes`. The engine does not wait for who listens: what nobody takes out stays, a few changes for each
+    /// time that a partition moves.
     #[must_use]
     pub fn new(changes: mpsc::UnboundedReceiver<OwnershipChange>) -> Self {
         Self(changes)

@@ -118,5 +118,7 @@ pub const KAFKA_SWEEP_KEPT: Duration = Duration::from_secs(2);
 pub const KAFKA_CLIENT_KEPT: Duration = Duration::from_secs(30);
 /// How often idle cursors and clients are looked at, and the logs of clients.
 pub const KAFKA_TIDY_INTERVAL: Duration = Duration::from_millis(500);
+/// How often what nobody asks for any more is looked for and forgotten.
+pub const KAFKA_FORGET_INTERVAL: Duration = Duration::from_secs(10);
 /// Records of a partition's progress that each hold a share of its rows.
 pub const KAFKA_PROGRESS_BUCKETS: usize = 256;

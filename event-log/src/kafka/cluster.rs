@@ -214,6 +214,11 @@ impl Cluster {
         }
     }
 
+    /// Waits until everything sent so far has its end; what is sent to a cluster that cannot be reached has none.
+    pub(super) fn flush(&self, timeout: Duration) -> Result<(), LogError> {
+        if self.health.is_down() { Ok(()) } else { self.checked(self.producer.flush(timeout)) }
+    }
+
     /// What has to be done now and then.
     pub(super) fn tidy(&self) {
         self.readers.tidy();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use super::producer::{Failed, Outgoing};
 use super::progress::{Of, ProgressRecord};
 use super::take_over::compare_topics;
 use super::topics::{self, progress_topic};
-use crate::limits::KAFKA_TIDY_INTERVAL;
+use crate::limits::{KAFKA_COMMITS_KEPT, KAFKA_FORGET_INTERVAL};
 use crate::{
     Append, AppendError, Appended, Batch, Bounds, Chunk, ConsumerGroups, EventLog, HeldLanes, LogError,
     LogStatus, MirroredLane, Offset, Ownership, Partition, Progress, ProgressUpdate, ReadLimit, Stored,
@@ -36,12 +36,12 @@ use crate::{
 pub struct KafkaLog(pub(super) Arc<Shared>);
 
 pub(super) struct Shared {
-    config: Config,
-    runtime: Handle,
-    clusters: Mutex<HashMap<Connection, Arc<Cluster>>>,
+    pub(super) config: Config,
+    pub(super) runtime: Handle,
+    pub(super) clusters: Mutex<HashMap<Connection, Arc<Cluster>>>,
     /// The cluster of each events topic that was seen to.
-    routes: RwLock<HashMap<TopicName, Arc<Cluster>>>,
-    owners: Mutex<HashMap<TopicName, Arc<Owner>>>,
+    pub(super) routes: RwLock<HashMap<TopicName, Arc<Cluster>>>,
+    pub(super) owners: Mutex<HashMap<TopicName, Arc<Owner>>>,
     /// What groups have committed, asked for a moment ago.
     pub(super) commits: Mutex<HashMap<(TopicName, Arc<str>), KnownCommits>>,
     /// Which topics the partitions of others are of.
@@ -85,32 +85,27 @@ impl KafkaLog {
             closing: Arc::default(),
         }));
         log.0.cluster(&log.0.config.connection)?;
+        log.0.runtime.spawn(tidy(Arc::downgrade(&log.0)));
         Ok(log)
     }
 }
 
 impl Shared {
-    /// The cluster at `connection`; one for all topics on it.
-    pub(super) fn cluster(self: &Arc<Self>, connection: &Connection) -> Result<Arc<Cluster>, LogError> {
-        self.open()?;
-        let mut clusters = lock(&self.clusters);
-        if let Some(cluster) = clusters.get(connection) {
-            return Ok(cluster.clone());
+    /// Forgets what nobody asks for any more.
+    fn tidy(&self) {
+        lock(&self.commits).retain(|_, slot| {
+            // Who holds it is asking.
+            let Ok(slot) = slot.try_lock() else { return true };
+            slot.as_ref().is_some_and(|(_, at)| at.elapsed() < KAFKA_COMMITS_KEPT)
+        });
+        // What one holds until its member has left may still be saved.
+        let is_over =
+            |_: &TopicName, owner: &mut Arc<Owner>| owner.is_abandoned() && owner.partitions().is_empty();
+        let over: Vec<_> = lock(&self.owners).extract_if(is_over).collect();
+        if !over.is_empty() {
+            drop(over);
+            self.give_up_clusters();
         }
-        let cluster = Arc::new(Cluster::new(connection.clone(), self.config.clone())?);
-        clusters.insert(connection.clone(), cluster.clone());
-        self.runtime.spawn(watch_over(Arc::downgrade(&cluster)));
-        Ok(cluster)
-    }
-
-    /// The cluster that `topic` is on.
-    pub(super) fn route(self: &Arc<Self>, topic: &TopicName) -> Result<Arc<Cluster>, LogError> {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cluster) = routes.get(topic).or_else(|| routes.get(&topic.events())) {
-            return Ok(cluster.clone());
-        }
-        drop(routes);
-        self.cluster(&self.config.connection)
     }
 
     pub(super) fn owner(&self, events: &TopicName) -> Option<Arc<Owner>> {
@@ -227,30 +222,6 @@ impl Shared {
         }
     }
 
-    pub(super) fn set_route(&self, events: &TopicName, cluster: Arc<Cluster>) {
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        routes.insert(events.clone(), cluster);
-    }
-
-    /// All routes, those first whose cluster is known to answer.
-    fn routes_by_health(&self) -> Vec<(TopicName, Arc<Cluster>)> {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> =
-            routes.iter().map(|(topic, cluster)| (topic.clone(), cluster.clone())).collect();
-        drop(routes);
-        all.sort_by_key(|(_, cluster)| cluster.health.is_down());
-        all
-    }
-
-    /// Forgets the way to a topic that is gone, unless that alone tells on which cluster it is to be made again.
-    fn forget_route(&self, events: &TopicName, cluster: &Arc<Cluster>) {
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        let is_default = cluster.connection == self.config.connection;
-        if is_default && routes.get(events).is_some_and(|known| Arc::ptr_eq(known, cluster)) {
-            routes.remove(events);
-        }
-    }
-
     async fn look(self: &Arc<Self>) -> Result<(), LogError> {
         self.cluster(&self.config.connection)?.ask(Cluster::topics).await.map(drop)
     }
@@ -277,16 +248,25 @@ impl Shared {
         }
         topics::delete(&cluster, topic).await?;
         self.identities.forget(topic);
-        self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        let was = self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        if was.is_some() {
+            self.give_up_clusters();
+        }
         Ok(())
     }
 
     async fn topics(self: &Arc<Self>) -> Result<Vec<TopicInfo>, LogError> {
         self.open()?;
         let clusters: Vec<_> = lock(&self.clusters).values().cloned().collect();
-        let mut all = Vec::new();
+        let (mut all, mut failed) = (Vec::new(), None);
         for cluster in clusters {
-            let found = cluster.ask(Cluster::topics).await?;
+            let found = match cluster.ask(Cluster::topics).await {
+                Ok(found) => found,
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    continue;
+                }
+            };
             all.extend(found.into_iter().map(|(name, partitions)| TopicInfo {
                 name,
                 partitions,
@@ -294,14 +274,19 @@ impl Shared {
                 lifetime: None,
             }));
         }
-        Ok(all)
+        match failed {
+            Some(error) if all.is_empty() => Err(error),
+            _ => Ok(all),
+        }
     }
 
     fn ownership(self: &Arc<Self>, topic: &TopicName) -> Ownership {
         let (changes, changed) = mpsc::unbounded_channel();
         let joined = self.open().and_then(|()| self.route(topic)).and_then(|cluster| {
             let owner = Arc::new(Owner::new(topic.clone(), cluster, self.runtime.clone(), changes));
-            lock(&self.owners).insert(topic.clone(), owner.clone());
+            if lock(&self.owners).insert(topic.clone(), owner.clone()).is_some() {
+                self.give_up_clusters();
+            }
             self.runtime.spawn(mirror::run(Arc::downgrade(&owner)));
             self.runtime.spawn(compare_topics(Arc::downgrade(&owner)));
             let member = Member::start(&owner, self.closing.clone())?;
@@ -348,16 +333,10 @@ impl Shared {
         let flush = move || {
             // They say farewell to their groups, so that others need not wait for the end of their sessions.
             members.into_iter().for_each(|member| drop(member.join()));
-            for cluster in &clusters {
-                cluster.readers.close();
-                if !cluster.health.is_down() {
-                    cluster
-                        .producer
-                        .flush(grace)
-                        .map_err(|error| LogError::Unavailable(error.to_string().into()))?;
-                }
-            }
-            Ok(())
+            clusters.iter().for_each(|cluster| cluster.readers.close());
+            // All of them, whatever becomes of one.
+            let flushed: Vec<_> = clusters.iter().map(|cluster| cluster.flush(grace)).collect();
+            flushed.into_iter().collect()
         };
         let flushed = tokio::task::spawn_blocking(flush).await.unwrap_or(Err(LogError::Closed));
         lock(&self.owners).clear();
@@ -365,25 +344,14 @@ impl Shared {
     }
 }
 
-/// Sees to a cluster until nobody uses it any more.
-async fn watch_over(cluster: std::sync::Weak<Cluster>) {
-    let mut tick = interval(KAFKA_TIDY_INTERVAL);
+/// Sees to a log until nobody uses it any more.
+async fn tidy(log: Weak<Shared>) {
+    let mut tick = interval(KAFKA_FORGET_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let Some(cluster) = cluster.upgrade() else { return };
-        let suspicion = tokio::select! {
-            _ = tick.tick() => cluster.health.trouble(),
-            reason = cluster.health.suspected() => Some(reason),
-        };
-        let tidied = tokio::task::spawn_blocking(move || {
-            cluster.tidy();
-            if let Some(reason) = suspicion {
-                cluster.look(&reason);
-            }
-        });
-        if tidied.await.is_err() {
-            return;
-        }
+        tick.tick().await;
+        let Some(log) = log.upgrade() else { return };
+        log.tidy();
     }
 }
 

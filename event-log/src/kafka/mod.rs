@@ -16,6 +16,7 @@
 //! * **Offsets** (`incarnation`): a topic that is deleted and made anew gives none twice.
 //! * **Groups** (`mirror`): the consumer groups of triggers follow their lanes; commits that others left are where lanes
 //!   without progress start.
+//! * **Clusters** (`routes`): each topic is on one; those without a topic are given up.
 //! * **Topics** (`topics`): made where they are missing; one that exists keeps its settings.
 
 mod client;
@@ -35,6 +36,7 @@ mod positions;
 mod producer;
 mod progress;
 mod readers;
+mod routes;
 mod sizes;
 mod take_over;
 mod topics;
