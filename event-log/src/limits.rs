@@ -96,6 +96,10 @@ pub const KAFKA_MIRROR_INTERVAL: Duration = Duration::from_secs(1);
 pub const KAFKA_MIRROR_AT_ONCE: usize = 250;
 /// A group that did not move is written again after this time, so that Kafka does not forget it.
 pub const KAFKA_MIRROR_AGAIN: Duration = Duration::from_secs(600);
+/// A group that could not be written is tried again after this time at first.
+pub const KAFKA_MIRROR_RETRY_MIN: Duration = Duration::from_secs(1);
+/// The longest such wait.
+pub const KAFKA_MIRROR_RETRY_MAX: Duration = Duration::from_secs(60);
 /// What groups have committed is asked for anew after this time.
 pub const KAFKA_COMMITS_KEPT: Duration = Duration::from_secs(2);
 /// Bytes of a partition that a client fetches ahead: librdkafka's limit holds for each partition by itself, and what it last
