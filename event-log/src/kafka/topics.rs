@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::cluster::{Cluster, unavailable};
@@ -66,6 +68,7 @@ async fn ensure_progress(
 ) -> Result<(), LogError> {
     let name = progress_topic(events);
     if let Some(found) = partitions(cluster, &name).await? {
+        is_compacted(cluster, &name).await?;
         return grow(cluster, &name, found, wanted).await.map(drop);
     }
     let made = make_progress(cluster, events, wanted, like).await?;
@@ -107,24 +110,50 @@ async fn adopt(cluster: &Arc<Cluster>, events: &TopicName, partitions: u32) -> R
     Ok(())
 }
 
-/// The age at which Kafka deletes the records of a topic; `None` if it never does, or does not say.
-async fn lifetime(cluster: &Arc<Cluster>, name: &TopicName) -> Option<Duration> {
+/// A progress topic that is there may have been made by somebody else.
+///
+/// # Errors
+/// [`LogError::Topic`] if Kafka deletes what it holds by age or size: what triggers are owed would go with it.
+async fn is_compacted(cluster: &Arc<Cluster>, name: &TopicName) -> Result<(), LogError> {
+    let settings = settings(cluster, name).await;
+    match settings.as_ref().and_then(|settings| value(settings, "cleanup.policy")) {
+        None | Some("compact") => Ok(()),
+        Some(policy) => {
+            let why = format!(
+                "it holds what Triggers are owed, and its cleanup.policy is {policy}, so that Kafka deletes that after a \
+                 while; set it with kafka-configs.sh --alter --topic {name} --add-config cleanup.policy=compact"
+            );
+            Err(LogError::Topic(name.clone(), why.into()))
+        }
+    }
+}
+
+/// The settings of a topic; `None` if Kafka does not tell: not everybody may ask.
+async fn settings(cluster: &Arc<Cluster>, name: &TopicName) -> Option<ConfigResource> {
     let topic = ResourceSpecifier::Topic(name.as_str());
     let described = cluster.admin.describe_configs([&topic], &options()).await;
-    let config = match described.map(|mut all| all.pop()) {
-        Ok(Some(Ok(config))) => config,
-        // Not everybody may ask; then it is not warned of.
+    match described.map(|mut all| all.pop()) {
+        Ok(Some(Ok(settings))) => Some(settings),
         error => {
             tracing::debug!(topic = %name, ?error, "its settings are not known");
-            return None;
+            None
         }
-    };
-    let value = |name| config.get(name).and_then(|entry| entry.value.as_deref());
-    if !value("cleanup.policy").unwrap_or("delete").contains("delete") {
+    }
+}
+
+fn value<'a>(settings: &'a ConfigResource, name: &str) -> Option<&'a str> {
+    settings.get(name).and_then(|entry| entry.value.as_deref())
+}
+
+/// The age at which Kafka deletes the records of a topic; `None` if it never does, or does not say.
+async fn lifetime(cluster: &Arc<Cluster>, name: &TopicName) -> Option<Duration> {
+    // Where it may not be asked it is not warned of.
+    let settings = settings(cluster, name).await?;
+    if !value(&settings, "cleanup.policy").unwrap_or("delete").contains("delete") {
         return None;
     }
     // -1 stands for ever.
-    value("retention.ms")?.parse().ok().map(Duration::from_millis)
+    value(&settings, "retention.ms")?.parse().ok().map(Duration::from_millis)
 }
 
 /// The ids that the events topic and its retry topic have now; `None` for one that is not there.

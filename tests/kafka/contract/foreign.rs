@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pelton_event_log::{AppendError, Batch, Bounds, Content, EventLog, TopicName};
+use pelton_event_log::{AppendError, Batch, Bounds, Content, EventLog, LogError, TopicName};
 use pelton_tests::kafka::{self, End, Form, Kafka, Record};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use super::{NO_WAIT, Place, WAIT, append_numbers, batch, ids, large, read_all, shown};
+use super::{NO_WAIT, Place, WAIT, append_numbers, batch, ids, large, read_all, shown, spec};
 
 /// A place on the shared Kafka, and that Kafka.
 async fn place() -> Option<(Place, &'static Kafka)> {
@@ -187,4 +187,15 @@ async fn the_limit_of_a_topic_is_told() {
         "{refused:?}"
     );
     send(9_000).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_that_kafka_would_delete_is_refused() {
+    let Some(kafka) = pelton_tests::kafka::shared().await else { return };
+    let place = Place::on(kafka);
+    let progress = format!("{}_progress", place.events());
+    kafka.create_topic(&progress, 1, &[("cleanup.policy", "delete")]).await;
+    let made = place.open().ensure_topic(&spec(place.events(), 1)).await;
+    let Err(LogError::Topic(topic, why)) = &made else { panic!("{made:?}") };
+    assert!(topic.as_str() == progress && why.contains("cleanup.policy=compact"), "{topic}: {why}");
 }
