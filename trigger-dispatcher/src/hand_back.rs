@@ -37,10 +37,9 @@ impl HandBacker {
         Self { log, snapshots }
     }
 
-    async fn run(&self, name: &NamespacedName) -> Result<Vec<HandedBack>, HandBackError> {
+    async fn run(&self, name: &NamespacedName, again: bool) -> Result<Vec<HandedBack>, HandBackError> {
         let snapshot = self.snapshots.borrow().clone();
-        let broker = snapshot.brokers.get(name).ok_or_else(|| HandBackError::NotFound(name.clone()))?;
-        let groups = self.log.groups().ok_or_else(|| HandBackError::NotOnKafka(name.clone()))?;
+        let (broker, groups) = self.broker(&snapshot, name)?;
         let names = topics::names(broker);
         self.wait_until_idle(groups, broker, &names.events).await?;
         let mut handed_back = Vec::new();
@@ -50,12 +49,33 @@ impl HandBacker {
         if retries.is_some() {
             let lowest = self.all_lowest(&names, broker.partitions).await.map_err(|error| failed(&error))?;
             for trigger in snapshot.triggers.values().filter(|trigger| trigger.broker == *name) {
-                handed_back.extend(commit(groups, &names.events, trigger, &lowest).await?);
+                handed_back.extend(commit(groups, &names.events, trigger, &lowest, again).await?);
             }
         }
         // Only now is it somebody else's. A later take-over starts from the groups again.
         groups.forget(&names.events).await.map_err(|error| failed(&error))?;
         Ok(handed_back)
+    }
+
+    /// Forgets the progress if its retries are gone; before that nothing is missing.
+    async fn run_complete(&self, name: &NamespacedName) -> Result<(), HandBackError> {
+        let snapshot = self.snapshots.borrow().clone();
+        let (broker, groups) = self.broker(&snapshot, name)?;
+        let names = topics::names(broker);
+        if self.log.topic(&names.retry).await.map_err(|error| failed(&error))?.is_none() {
+            groups.forget(&names.events).await.map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    fn broker<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        name: &NamespacedName,
+    ) -> Result<(&'a Broker, &'a dyn ConsumerGroups), HandBackError> {
+        let broker = snapshot.brokers.get(name).ok_or_else(|| HandBackError::NotFound(name.clone()))?;
+        let groups = self.log.groups().ok_or_else(|| HandBackError::NotOnKafka(name.clone()))?;
+        Ok((broker, groups))
     }
 
     async fn wait_until_idle(
@@ -135,19 +155,28 @@ impl HandBacker {
     }
 }
 
-/// Sets the group of a trigger; `None` for one that never was in force here.
+/// Sets the group of a trigger; `None` for one that never was in force here. With `again` it may stand where an earlier
+/// command has set it, for the sake of retries that are gone since: it is not moved past them.
 async fn commit(
     groups: &dyn ConsumerGroups,
     events: &TopicName,
     trigger: &Trigger,
     lowest: &[(Partition, Lowest)],
+    again: bool,
 ) -> Result<Option<HandedBack>, HandBackError> {
     let of_partition = |(partition, lowest): &(Partition, Lowest)| {
         lowest.get(trigger.name.as_str()).map(|offset| (*partition, *offset))
     };
-    let offsets: Vec<_> = lowest.iter().filter_map(of_partition).collect();
+    let mut offsets: Vec<_> = lowest.iter().filter_map(of_partition).collect();
     if offsets.is_empty() {
         return Ok(None);
+    }
+    if again {
+        for (partition, offset) in &mut offsets {
+            let committed = groups.committed(events, *partition, &trigger.group).await;
+            let committed = committed.map_err(|error| failed(&error))?;
+            *offset = committed.map_or(*offset, |committed| committed.min(*offset));
+        }
     }
     groups.commit(events, &trigger.group, offsets.clone()).await.map_err(|error| failed(&error))?;
     Ok(Some(HandedBack { trigger: trigger.name.clone(), group: trigger.group.clone(), offsets }))
@@ -157,11 +186,19 @@ impl HandBack for HandBacker {
     fn hand_back<'a>(
         &'a self,
         broker: &'a NamespacedName,
+        again: bool,
     ) -> BoxFuture<'a, Result<Vec<HandedBack>, HandBackError>> {
-        Box::pin(self.run(broker))
+        Box::pin(self.run(broker, again))
+    }
+
+    fn complete<'a>(&'a self, broker: &'a NamespacedName) -> BoxFuture<'a, Result<(), HandBackError>> {
+        Box::pin(self.run_complete(broker))
     }
 }
 
 fn failed(error: &LogError) -> HandBackError {
     HandBackError::Log(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Fakes and short ways to values that the tests of this crate share.
 
+mod groups;
 mod log;
 pub(crate) mod subscriber;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use pelton_event::{Event, EventBuilder, Kind, SpecVersion};
+use pelton_event_log::{BrokerTopics, EventLog, Retention, TopicSpec};
 use pelton_filter::Filter;
 use pelton_resources::contracts::{Delivery, NoSlot, Outcome, Response, Sender, Slot, Slots};
 use pelton_resources::{
@@ -53,6 +55,19 @@ pub(crate) fn broker(of: &str) -> Broker {
         },
         kafka: KafkaSettings::default(),
         readiness: Readiness::Ready,
+    }
+}
+
+/// Makes the topics of brokers, as the control role does before anybody hears of these.
+pub(crate) async fn make_topics(log: &dyn EventLog, brokers: impl IntoIterator<Item = &Broker>) {
+    for broker in brokers {
+        let BrokerTopics { events, retry, dead_letter } = BrokerTopics::of(&broker.topic);
+        for name in [retry, dead_letter, events] {
+            let RetentionPolicy { age, bytes, .. } = broker.retention;
+            let account = broker.name.as_str().into();
+            let retention = Retention { age, bytes, on_full: pelton_event_log::OnFull::Refuse, account };
+            log.ensure_topic(&TopicSpec::new(name, broker.partitions, retention)).await.unwrap();
+        }
     }
 }
 

@@ -18,14 +18,14 @@ pub(super) async fn hand_back(
     Path((namespace, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let name = NamespacedName::new(&namespace, &name);
-    admin.broker(&name)?;
+    let again = admin.broker(&name)?.kafka.handed_back;
     if admin.parts.log.groups().is_none() {
         return Err(HandBackError::NotOnKafka(name).into());
     }
     // Everybody who reads these resources stops; the groups follow once they have.
     let change = Override { annotation: HANDED_BACK.to_owned(), value: Some("true".to_owned()) };
     admin.parts.writer.set(Kind::Broker, name.clone(), change).await?;
-    let handed_back = admin.parts.hand_back.hand_back(&name).await?;
+    let handed_back = admin.parts.hand_back.hand_back(&name, again).await?;
     let triggers: Vec<Value> = handed_back.iter().map(trigger).collect();
     Ok(Json(json!({"broker": name.to_string(), "triggers": triggers})))
 }
@@ -46,6 +46,7 @@ pub(super) async fn undo(
     if value.is_none() {
         return Err(Refusal::BadRequest(format!("Broker {name} is not handed back")));
     }
+    admin.parts.hand_back.complete(&name).await?;
     let change = Override { annotation: HANDED_BACK.to_owned(), value };
     let written = admin.parts.writer.set(Kind::Broker, name, change).await?;
     Ok(Json(json::written(&written)))

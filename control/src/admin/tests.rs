@@ -57,7 +57,12 @@ impl HandBack for NobodyElse {
     fn hand_back<'a>(
         &'a self,
         broker: &'a NamespacedName,
+        _: bool,
     ) -> BoxFuture<'a, Result<Vec<HandedBack>, HandBackError>> {
+        Box::pin(std::future::ready(Err(HandBackError::NotOnKafka(broker.clone()))))
+    }
+
+    fn complete<'a>(&'a self, broker: &'a NamespacedName) -> BoxFuture<'a, Result<(), HandBackError>> {
         Box::pin(std::future::ready(Err(HandBackError::NotOnKafka(broker.clone()))))
     }
 }

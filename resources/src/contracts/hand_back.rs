@@ -10,11 +10,17 @@ use crate::name::NamespacedName;
 pub trait HandBack: Send + Sync + fmt::Debug {
     /// Waits until nobody dispatches the Broker any more, sets the consumer group of each of its Triggers to the lowest
     /// offset without an end, and forgets what Pelton knew. The Broker must be marked as handed back before. What was handed
-    /// back already is left alone: the answer names no Trigger then.
+    /// back already is left alone: the answer names no Trigger then. `again`: it was marked before this command, which may
+    /// follow on one that failed half-way; no group is set to a later offset than it has.
     fn hand_back<'a>(
         &'a self,
         broker: &'a NamespacedName,
+        again: bool,
     ) -> BoxFuture<'a, Result<Vec<HandedBack>, HandBackError>>;
+
+    /// Sees to it that a Broker which was handed back goes on where its groups have stopped once it is not marked any more:
+    /// what a command that failed half-way has left of Pelton's progress says that retries are under way which are gone.
+    fn complete<'a>(&'a self, broker: &'a NamespacedName) -> BoxFuture<'a, Result<(), HandBackError>>;
 }
 
 /// A Trigger whose consumer group is where the Trigger was.

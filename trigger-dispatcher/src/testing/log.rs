@@ -6,17 +6,22 @@ use std::sync::{Arc, Mutex};
 use futures_core::future::BoxFuture;
 use pelton_event::{Record, Timestamp};
 use pelton_event_log::{
-    Append, AppendError, Appended, Batch, Bounds, Chunk, Content, Entry, Epoch, EventLog, Lease, LogError,
-    LogStatus, Offset, Ownership, OwnershipChange, Partition, Progress, ReadLimit, Release, Stored,
-    TopicInfo, TopicName, TopicSpec,
+    Append, AppendError, Appended, Batch, Bounds, BrokerTopics, Chunk, ConsumerGroups, Content, Entry, Epoch,
+    EventLog, Lease, LogError, LogStatus, Offset, Ownership, OwnershipChange, Partition, Progress, ReadLimit,
+    Release, Stored, TopicInfo, TopicName, TopicSpec,
 };
 use tokio::sync::{mpsc, watch};
+
+use super::groups::Groups;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryLog {
     state: Mutex<State>,
     grown: watch::Sender<()>,
+    /// What the groups have committed, in a log that has groups.
+    pub(crate) groups: Groups,
+    has_groups: bool,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +47,18 @@ impl MemoryLog {
     /// An empty log.
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// An empty log whose lanes are consumer groups to the outside.
+    pub(crate) fn with_groups() -> Arc<Self> {
+        Arc::new(Self { has_groups: true, ..Self::default() })
+    }
+
+    /// Forgets what is saved of an events topic and of its retry topic.
+    pub(super) fn forget_progress(&self, events: &TopicName) {
+        let retry = BrokerTopics::of(events.as_str()).retry;
+        let mut state = self.state.lock().unwrap();
+        state.progress.retain(|(topic, _), _| topic != events && *topic != retry);
     }
 
     /// The next appends are answered with these errors, the last of the list first.
@@ -194,6 +211,10 @@ impl MemoryLog {
 }
 
 impl EventLog for MemoryLog {
+    fn groups(&self) -> Option<&dyn ConsumerGroups> {
+        self.has_groups.then_some(self)
+    }
+
     fn append(&self, batch: Batch) -> Append {
         let (appended, append) = Append::pair();
         if let Some(held) = &mut self.state.lock().unwrap().held {
