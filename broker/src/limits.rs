@@ -25,7 +25,7 @@ pub const REFUSED_BODY_BYTES: u64 = 256 * 1024;
 pub const REFUSED_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a request waits for a broker that exists already but is not yet open here.
 pub const NEW_BROKER_WAIT: Duration = Duration::from_secs(2);
-/// The wait between two attempts to open a broker whose topic could not be made.
+/// The wait between two attempts to open a broker whose topic was not found.
 pub const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// `Retry-After` when a share is spent: the events under way take milliseconds.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
-use pelton_event_log::{EventLog, OnFull, Retention, TopicName, TopicSpec};
+use pelton_event_log::{EventLog, LogError, TopicName};
 use pelton_resources::{Broker, NamespacedName, Readiness, Snapshot};
 
 use crate::admit::Budget;
@@ -71,7 +71,7 @@ impl Routes {
         !self.by_path.values().any(|route| matches!(route.door, Door::Closed { passing: true, .. }))
     }
 
-    /// The table for `snapshot`: topics are made as their brokers say; an unchanged broker keeps its route.
+    /// The table for `snapshot`: each broker with its topic as that is there; an unchanged broker keeps its route.
     pub(crate) async fn make(
         snapshot: &Snapshot,
         before: &Self,
@@ -135,27 +135,19 @@ pub(crate) fn host_key(host: &str) -> Cow<'_, str> {
     }
 }
 
+/// Looks for the topic, which control makes before it passes the broker on: the log hears of its partitions with that.
 async fn open(broker: &Broker, log: &dyn EventLog) -> Door {
     if let Readiness::NotReady(reason) = &broker.readiness {
         return Door::Closed { reason: reason.message.clone(), passing: false };
     }
-    let retention = Retention {
-        age: broker.retention.age,
-        bytes: broker.retention.bytes,
-        on_full: match broker.retention.on_full {
-            pelton_resources::OnFull::Refuse => OnFull::Refuse,
-            pelton_resources::OnFull::Expire => OnFull::Expire,
-        },
-        account: broker.name.as_str().into(),
+    let name = TopicName::new(broker.topic.as_str());
+    let error = match log.topic(&name).await {
+        Ok(Some(topic)) => return Door::Open { topic: name, partitions: topic.partitions.max(1) },
+        Ok(None) => LogError::Topic(name, "it is not there yet".into()),
+        Err(error) => error,
     };
-    let spec = TopicSpec::new(TopicName::new(broker.topic.as_str()), broker.partitions, retention);
-    match log.ensure_topic(&spec).await {
-        Ok(topic) => Door::Open { topic: topic.name, partitions: topic.partitions.max(1) },
-        Err(error) => {
-            tracing::warn!(broker = %broker.name, code = error.code(), %error, "the topic could not be made; trying again");
-            Door::Closed { reason: error.to_string(), passing: true }
-        }
-    }
+    tracing::warn!(broker = %broker.name, code = error.code(), %error, "the topic is not found; trying again");
+    Door::Closed { reason: error.to_string(), passing: true }
 }
 
 #[cfg(test)]

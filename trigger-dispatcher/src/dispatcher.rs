@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
-use pelton_event_log::{EventLog, LogError, TopicInfo};
+use pelton_event_log::{EventLog, LogError};
 use pelton_resources::contracts::Slots;
 use pelton_resources::{Broker, Change, NamespacedName, Snapshot, SnapshotDiff, Trigger};
 use pelton_runtime::clock::Clock;
@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::select::TriggerTable;
-use crate::status::{Board, BrokerStatus, Handle};
+use crate::status::{Board, Handle};
 use crate::topics;
 
 /// How the dispatcher behaves.
@@ -101,8 +101,6 @@ struct Shared {
 #[derive(Debug)]
 struct Running {
     task: Id,
-    /// The Broker, as its topics are to be.
-    broker: watch::Sender<Arc<Broker>>,
     tables: watch::Sender<Arc<TriggerTable>>,
     stop: CancellationToken,
 }
@@ -201,11 +199,9 @@ impl Dispatcher {
                 let same_log = before.topic == after.topic
                     && before.partitions == after.partitions
                     && before.kafka == after.kafka;
+                // Another retention does not concern what the broker task does.
                 if !is_dispatched(after) || !same_log {
                     self.stop(&after.name);
-                } else if let Some(running) = self.running.get(&after.name) {
-                    // Another retention; what the broker task does is not concerned by it.
-                    running.broker.send_replace(after.clone());
                 }
             }
         }
@@ -262,12 +258,11 @@ impl Dispatcher {
     fn start(&mut self, name: &NamespacedName, table: Arc<TriggerTable>) {
         let Some(broker) = self.current.brokers.get(name).cloned() else { return };
         let after = if self.defective.remove(name) { limits::RESTART_AFTER } else { Duration::ZERO };
-        let (broker, brokers) = watch::channel(broker);
         let (tables, received) = watch::channel(table);
         let stop = CancellationToken::new();
-        let serve = serve(self.shared.clone(), brokers, received, stop.clone(), after);
+        let serve = serve(self.shared.clone(), broker, received, stop.clone(), after);
         let task = self.tasks.spawn(serve).id();
-        self.running.insert(name.clone(), Running { task, broker, tables, stop });
+        self.running.insert(name.clone(), Running { task, tables, stop });
     }
 
     fn stop(&mut self, name: &NamespacedName) {
@@ -300,33 +295,14 @@ fn is_dispatched(broker: &Broker) -> bool {
     broker.readiness.is_ready() && !broker.kafka.handed_back
 }
 
-impl Shared {
-    async fn ensure(&self, broker: &Broker) -> Result<TopicInfo, LogError> {
-        let mut partitions = broker.partitions;
-        loop {
-            // The sisters first: a partition of the events topic that is there is taken over at once, together with theirs.
-            for sister in topics::sisters(broker, partitions) {
-                let _: TopicInfo = self.log.ensure_topic(&sister).await?;
-            }
-            let events = self.log.ensure_topic(&topics::events(broker)).await?;
-            if events.partitions <= partitions {
-                return Ok(events);
-            }
-            // It had more before.
-            partitions = events.partitions;
-        }
-    }
-}
-
 /// Runs the broker task of `broker`, once its topics are there.
 async fn serve(
     shared: Arc<Shared>,
-    mut brokers: watch::Receiver<Arc<Broker>>,
+    broker: Arc<Broker>,
     tables: watch::Receiver<Arc<TriggerTable>>,
     stop: CancellationToken,
     after: Duration,
 ) {
-    let broker = brokers.borrow_and_update().clone();
     let status = shared.board.broker(&broker.name);
     let topics = async {
         tokio::time::sleep(after).await;
@@ -335,7 +311,7 @@ async fn serve(
             .with_max_delay(limits::LOG_RETRY_MAX)
             .without_max_times();
         let tell = |error: &LogError, _wait: Duration| status.set_problem(Some(error.to_string().into()));
-        (|| shared.ensure(&broker))
+        (|| topics::find(&*shared.log, &broker))
             .retry(waits)
             .when(|error| !matches!(error, LogError::Closed))
             .notify(tell)
@@ -365,37 +341,7 @@ async fn serve(
         tables,
         stop,
     };
-    tokio::select! {
-        () = BrokerTask::new(parts).run() => {}
-        () = keep_topics(&shared, brokers, &status) => {}
-    }
-}
-
-/// Brings each change of the Broker to its topics, the newest only, until the log has taken it. Runs for ever.
-async fn keep_topics(shared: &Shared, mut brokers: watch::Receiver<Arc<Broker>>, status: &BrokerStatus) {
-    let mut failures = 0_u32;
-    loop {
-        let again = limits::LOG_RETRY_MIN * 2_u32.saturating_pow(failures.min(16));
-        let again = again.min(limits::LOG_RETRY_MAX);
-        tokio::select! {
-            Ok(()) = brokers.changed() => failures = 0,
-            () = tokio::time::sleep(again), if failures > 0 => {}
-            else => std::future::pending().await,
-        }
-        let broker = brokers.borrow_and_update().clone();
-        match shared.ensure(&broker).await {
-            Ok(events) => {
-                failures = 0;
-                status.set_lifetime(events.lifetime);
-            }
-            Err(error) => {
-                if failures == 0 {
-                    tracing::warn!(broker = %broker.name, code = error.code(), "its topics cannot be changed yet: {error}");
-                }
-                failures += 1;
-            }
-        }
-    }
+    BrokerTask::new(parts).run().await;
 }
 
 #[cfg(test)]

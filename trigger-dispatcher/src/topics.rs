@@ -1,33 +1,29 @@
-//! The topics of a broker, as its resource wants them.
+//! The topics of a broker, which control makes before it passes the broker on.
 
-use pelton_event_log::{BrokerTopics, OnFull, Retention, TopicSpec};
-use pelton_resources::{Broker, OnFull as Full};
+use pelton_event_log::{BrokerTopics, EventLog, LogError, TopicInfo, TopicName};
+use pelton_resources::Broker;
 
 /// The names of the broker's topics.
 pub(crate) fn names(broker: &Broker) -> BrokerTopics {
     BrokerTopics::of(&broker.topic)
 }
 
-/// The events topic.
-pub(crate) fn events(broker: &Broker) -> TopicSpec {
-    TopicSpec::new(names(broker).events, broker.partitions, retention(broker))
-}
-
-/// The retry and the dead-letter topic; both have a partition for each of the events topic.
-pub(crate) fn sisters(broker: &Broker, partitions: u32) -> [TopicSpec; 2] {
-    let BrokerTopics { retry, dead_letter, .. } = names(broker);
-    let kept = Retention { age: broker.retention.dead_letter_age, ..retention(broker) };
-    [TopicSpec::new(retry, partitions, retention(broker)), TopicSpec::new(dead_letter, partitions, kept)]
-}
-
-fn retention(broker: &Broker) -> Retention {
-    Retention {
-        age: broker.retention.age,
-        bytes: broker.retention.bytes,
-        on_full: match broker.retention.on_full {
-            Full::Refuse => OnFull::Refuse,
-            Full::Expire => OnFull::Expire,
-        },
-        account: broker.name.as_str().into(),
+/// The events topic, once those beside it are there with a partition for each of its own.
+pub(crate) async fn find(log: &dyn EventLog, broker: &Broker) -> Result<TopicInfo, LogError> {
+    let BrokerTopics { events, retry, dead_letter } = names(broker);
+    let events = find_one(log, &events).await?;
+    for name in [retry, dead_letter] {
+        let found = find_one(log, &name).await?.partitions;
+        if found < events.partitions {
+            let why = format!("it has {found} partitions, and the events topic {}", events.partitions);
+            return Err(LogError::Topic(name, why.into()));
+        }
     }
+    Ok(events)
+}
+
+/// A topic that is there.
+pub(crate) async fn find_one(log: &dyn EventLog, name: &TopicName) -> Result<TopicInfo, LogError> {
+    let missing = || LogError::Topic(name.clone(), "it is not there yet".into());
+    log.topic(name).await?.ok_or_else(missing)
 }

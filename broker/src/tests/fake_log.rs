@@ -18,14 +18,23 @@ pub(super) enum Plan {
     Wait,
 }
 
+/// What there is of every topic.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Topics {
+    /// So many partitions.
+    There(u32),
+    Missing,
+    /// The log does not answer.
+    Unknown,
+}
+
 #[derive(Debug)]
 pub(super) struct FakeLog {
     pub(super) plan: Mutex<Plan>,
     pub(super) batches: Mutex<Vec<Batch>>,
     pub(super) waiting: Mutex<Vec<Appended>>,
-    pub(super) topics_fail: Mutex<bool>,
+    pub(super) topics: Mutex<Topics>,
     pub(super) status: Mutex<LogStatus>,
-    pub(super) partitions: u32,
 }
 
 impl FakeLog {
@@ -34,9 +43,8 @@ impl FakeLog {
             plan: Mutex::new(Plan::Store),
             batches: Mutex::default(),
             waiting: Mutex::default(),
-            topics_fail: Mutex::default(),
+            topics: Mutex::new(Topics::There(10)),
             status: Mutex::default(),
-            partitions: 10,
         })
     }
 }
@@ -55,12 +63,15 @@ impl EventLog for FakeLog {
         append
     }
 
-    fn ensure_topic<'a>(&'a self, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo, LogError>> {
+    fn topic<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<Option<TopicInfo>, LogError>> {
         Box::pin(async move {
-            if *self.topics_fail.lock().unwrap() {
-                return Err(LogError::Unavailable("no broker answers".into()));
+            match *self.topics.lock().unwrap() {
+                Topics::Unknown => Err(LogError::Unavailable("no broker answers".into())),
+                Topics::Missing => Ok(None),
+                Topics::There(partitions) => {
+                    Ok(Some(TopicInfo { name: topic.clone(), partitions, bytes: 0, lifetime: None }))
+                }
             }
-            Ok(TopicInfo { name: spec.name.clone(), partitions: self.partitions, bytes: 0, lifetime: None })
         })
     }
 
@@ -97,6 +108,10 @@ impl EventLog for FakeLog {
         _: Timestamp,
     ) -> BoxFuture<'a, Result<Offset, LogError>> {
         unreachable!("the ingress does not read")
+    }
+
+    fn ensure_topic<'a>(&'a self, _: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo, LogError>> {
+        unreachable!("the ingress makes nothing")
     }
 
     fn delete_topic<'a>(&'a self, _: &'a TopicName) -> BoxFuture<'a, Result<(), LogError>> {

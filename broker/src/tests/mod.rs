@@ -25,7 +25,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::{Client, Config, Error, Handle, Ingress, limits};
-use fake_log::{FakeLog, Plan};
+use fake_log::{FakeLog, Plan, Topics};
 
 struct Setup {
     log: Arc<FakeLog>,
@@ -318,15 +318,17 @@ async fn an_event_may_follow_at_once_on_the_change_that_made_its_broker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_whose_topic_cannot_be_made_is_closed_until_it_can() {
-    let log = FakeLog::new();
-    *log.topics_fail.lock().unwrap() = true;
-    let setup = setup_with(Config::default(), log).await;
-    let response = setup.send_event().await;
-    assert_eq!((response.status().as_u16(), code(&response).as_str()), (503, "PEL-1013"));
-    *setup.log.topics_fail.lock().unwrap() = false;
-    tokio::time::sleep(limits::REOPEN_INTERVAL * 2).await;
-    assert_eq!(setup.send_event().await.status(), 202);
+async fn a_broker_whose_topic_is_not_found_is_closed_until_it_is() {
+    for lost in [Topics::Missing, Topics::Unknown] {
+        let log = FakeLog::new();
+        let there = std::mem::replace(&mut *log.topics.lock().unwrap(), lost);
+        let setup = setup_with(Config::default(), log).await;
+        let response = setup.send_event().await;
+        assert_eq!((response.status().as_u16(), code(&response).as_str()), (503, "PEL-1013"));
+        *setup.log.topics.lock().unwrap() = there;
+        tokio::time::sleep(limits::REOPEN_INTERVAL * 2).await;
+        assert_eq!(setup.send_event().await.status(), 202);
+    }
 }
 
 #[tokio::test]

@@ -199,10 +199,11 @@ pub(super) async fn grow_beside(
     Ok(())
 }
 
-/// The topic, if it is there.
+/// The topic, if it is there; one of events with its lifetime.
 pub(super) async fn find(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<TopicInfo>, LogError> {
-    let found = partitions(cluster, name).await?;
-    Ok(found.map(|partitions| TopicInfo { name: name.clone(), partitions, bytes: 0, lifetime: None }))
+    let Some(partitions) = partitions(cluster, name).await? else { return Ok(None) };
+    let lifetime = if name.is_beside() { None } else { lifetime(cluster, name).await };
+    Ok(Some(TopicInfo { name: name.clone(), partitions, bytes: 0, lifetime }))
 }
 
 async fn partitions(cluster: &Arc<Cluster>, name: &TopicName) -> Result<Option<u32>, LogError> {

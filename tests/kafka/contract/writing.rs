@@ -103,6 +103,10 @@ async fn topics_are_made_once_and_grow(place: Place) {
     let topics = log.topics().await.unwrap();
     let found = topics.iter().find(|topic| topic.name == *place.retry()).map(|topic| topic.partitions);
     assert_eq!(found, Some(3));
+    // Kafka deletes what is owed, too.
+    let lifetime = async |topic| log.topic(topic).await.unwrap().unwrap().lifetime;
+    let kept = place.is_kafka().then(|| spec(place.events(), 1).retention.age);
+    assert_eq!((lifetime(place.events()).await, lifetime(place.retry()).await), (kept, None));
 }
 
 async fn a_deleted_topic_is_gone(place: Place) {

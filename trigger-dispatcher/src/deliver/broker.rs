@@ -84,8 +84,7 @@ impl BrokerSender {
         if let Some((_, partitions)) = known {
             return Ok((topics::names(broker).events, partitions));
         }
-        let spec = topics::events(broker);
-        let info = self.log.ensure_topic(&spec).await?;
+        let info = topics::find_one(&*self.log, &topics::names(broker).events).await?;
         let mut all = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         // Brokers that are gone leave with the next one that is asked for.
         all.retain(|name, _| self.snapshots.borrow().brokers.contains_key(name));

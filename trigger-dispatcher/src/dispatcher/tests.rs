@@ -17,7 +17,7 @@ use prometheus::Registry;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::testing::{FakeSender, FakeSlots, MemoryLog, name, snapshot};
+use crate::testing::{FakeSender, FakeSlots, MemoryLog, make_topics, name, snapshot};
 
 /// A dispatcher that runs, and everything around it.
 struct World {
@@ -43,7 +43,8 @@ impl Setup {
         Self { log, http, slots: FakeSlots::with(0), config: Config::default() }
     }
 
-    fn start(self, resources: Arc<Snapshot>) -> World {
+    async fn start(self, resources: Arc<Snapshot>) -> World {
+        make_topics(&*self.log, resources.brokers.values().map(AsRef::as_ref)).await;
         let clock = Clock::starting_at(1_700_000_000_000);
         let (snapshots, received) = watch::channel(resources);
         let broker = crate::BrokerSender::new(self.log.clone(), received.clone(), clock.clone());
@@ -67,13 +68,19 @@ impl Setup {
 
 impl World {
     /// A world over `log` where `http` answers.
-    fn start(
+    async fn start(
         log: &Arc<MemoryLog>,
         http: &Arc<FakeSender>,
         brokers: Vec<Broker>,
         triggers: Vec<Trigger>,
     ) -> Self {
-        Setup::new(log.clone(), http.clone()).start(snapshot(brokers, triggers))
+        Setup::new(log.clone(), http.clone()).start(snapshot(brokers, triggers)).await
+    }
+
+    /// Passes other resources on, once the topics of their brokers are there.
+    async fn want(&self, resources: Arc<Snapshot>) {
+        make_topics(&*self.log, resources.brokers.values().map(AsRef::as_ref)).await;
+        self.snapshots.send_replace(resources);
     }
 
     /// Appends an event to the broker `main`, by key if it has one.

@@ -34,10 +34,7 @@ struct State {
     panics: bool,
     /// Appends that hang, with whom to answer, while some do.
     held: Option<Vec<(Batch, Appended)>>,
-    ensured: Vec<TopicName>,
-    /// Budgets of the topics, as last asked for.
-    budgets: BTreeMap<TopicName, u64>,
-    /// So many more requests for topics fail.
+    /// So many more questions for topics fail.
     topics_fail: u32,
     reads: u64,
     appends: u64,
@@ -85,19 +82,9 @@ impl MemoryLog {
         self.grown.send_replace(());
     }
 
-    /// Topics that were made or changed, in order.
-    pub(crate) fn ensured(&self) -> Vec<TopicName> {
-        self.state.lock().unwrap().ensured.clone()
-    }
-
-    /// The next so many requests for topics fail.
+    /// The next so many questions for topics fail.
     pub(crate) fn fail_topics(&self, times: u32) {
         self.state.lock().unwrap().topics_fail = times;
-    }
-
-    /// The budget of a topic in force.
-    pub(crate) fn budget(&self, topic: &TopicName) -> Option<u64> {
-        self.state.lock().unwrap().budgets.get(topic).copied()
     }
 
     /// All records of a topic, partition after partition.
@@ -297,12 +284,6 @@ impl EventLog for MemoryLog {
     fn ensure_topic<'a>(&'a self, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo, LogError>> {
         Box::pin(async move {
             let mut state = self.state.lock().unwrap();
-            if state.topics_fail > 0 {
-                state.topics_fail -= 1;
-                return Err(LogError::Unavailable("it is full".into()));
-            }
-            state.ensured.push(spec.name.clone());
-            state.budgets.insert(spec.name.clone(), spec.retention.bytes);
             let topic = state.topics.entry(spec.name.clone()).or_default();
             topic.resize_with(topic.len().max(spec.partitions as usize), Vec::new);
             let partitions = u32::try_from(topic.len()).unwrap();
@@ -319,7 +300,11 @@ impl EventLog for MemoryLog {
 
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, LogError>> {
         Box::pin(async move {
-            let state = self.state.lock().unwrap();
+            let mut state = self.state.lock().unwrap();
+            if state.topics_fail > 0 {
+                state.topics_fail -= 1;
+                return Err(LogError::Unavailable("it does not answer".into()));
+            }
             let info = |(name, partitions): (&TopicName, &Vec<Vec<Content>>)| TopicInfo {
                 name: name.clone(),
                 partitions: u32::try_from(partitions.len()).unwrap(),

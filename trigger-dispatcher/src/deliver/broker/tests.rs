@@ -1,7 +1,7 @@
 use pelton_resources::Readiness;
 
 use super::*;
-use crate::testing::{MemoryLog, broker, delivery, event, event_with, name, snapshot};
+use crate::testing::{MemoryLog, broker, delivery, event, event_with, make_topics, name, snapshot};
 
 struct Setup {
     log: Arc<MemoryLog>,
@@ -9,14 +9,21 @@ struct Setup {
     snapshots: watch::Sender<Arc<Snapshot>>,
 }
 
-fn setup(brokers: Vec<Broker>) -> Setup {
+async fn setup(brokers: Vec<Broker>) -> Setup {
     let log = MemoryLog::new();
+    make_topics(&*log, &brokers).await;
     let (snapshots, received) = watch::channel(snapshot(brokers, Vec::new()));
     let sender = BrokerSender::new(log.clone(), received, Clock::fixed(7_000));
     Setup { log, sender, snapshots }
 }
 
 impl Setup {
+    /// Passes other brokers on, once their topics are there.
+    async fn want(&self, brokers: Vec<Broker>) {
+        make_topics(&*self.log, &brokers).await;
+        self.snapshots.send_replace(snapshot(brokers, Vec::new()));
+    }
+
     async fn send(&self, delivery: Delivery) -> Outcome {
         self.sender.send(vec![delivery]).await.remove(0)
     }
@@ -39,7 +46,7 @@ fn status(outcome: &Outcome) -> u16 {
 
 #[tokio::test]
 async fn the_event_is_stored_with_one_hop_less() {
-    let setup = setup(vec![Broker { partitions: 10, ..broker("other") }]);
+    let setup = setup(vec![Broker { partitions: 10, ..broker("other") }]).await;
     assert_eq!(status(&setup.send(to_other()).await), 202);
     let [record] = &setup.records()[..] else { panic!("one record") };
     assert_eq!(record.envelope.key.as_deref(), Some(&b"customer-7"[..]));
@@ -51,7 +58,7 @@ async fn the_event_is_stored_with_one_hop_less() {
 
 #[tokio::test]
 async fn every_delivery_has_its_own_outcome_in_order() {
-    let setup = setup(vec![broker("other")]);
+    let setup = setup(vec![broker("other")]).await;
     let unknown = delivery(event("2"), Destination::Broker(name("unknown")));
     let spent = Delivery { hops: 0, ..to_other() };
     let foreign = delivery(event("4"), Destination::Uri("http://a/".into()));
@@ -63,7 +70,7 @@ async fn every_delivery_has_its_own_outcome_in_order() {
 
 #[tokio::test]
 async fn what_the_log_does_not_take_is_an_answer_too() {
-    let setup = setup(vec![broker("other")]);
+    let setup = setup(vec![broker("other")]).await;
     let cases = [
         (AppendError::Busy, 503),
         (AppendError::DiskFull, 503),
@@ -81,17 +88,17 @@ async fn what_the_log_does_not_take_is_an_answer_too() {
 
 #[tokio::test]
 async fn a_broker_that_is_not_ready_takes_nothing_until_it_is() {
-    let setup = setup(vec![Broker { readiness: Readiness::not_ready("X", "y"), ..broker("other") }]);
+    let setup = setup(vec![Broker { readiness: Readiness::not_ready("X", "y"), ..broker("other") }]).await;
     assert_eq!(status(&setup.send(to_other()).await), 503);
-    setup.snapshots.send_replace(snapshot(vec![broker("other")], Vec::new()));
+    setup.want(vec![broker("other")]).await;
     assert_eq!(status(&setup.send(to_other()).await), 202);
 }
 
 #[tokio::test]
 async fn a_grown_broker_is_used_in_its_whole_width() {
-    let setup = setup(vec![broker("other")]);
+    let setup = setup(vec![broker("other")]).await;
     assert_eq!(status(&setup.send(to_other()).await), 202);
-    setup.snapshots.send_replace(snapshot(vec![Broker { partitions: 64, ..broker("other") }], Vec::new()));
+    setup.want(vec![Broker { partitions: 64, ..broker("other") }]).await;
     for id in 0..64 {
         let keyed = event_with(&id.to_string(), &[("partitionkey", &id.to_string())]);
         assert_eq!(status(&setup.send(delivery(keyed, Destination::Broker(name("other")))).await), 202);

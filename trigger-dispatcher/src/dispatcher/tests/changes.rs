@@ -5,7 +5,7 @@ use pelton_filter::{Expression, Filter};
 use pelton_resources::{Destination, Reason, RetentionPolicy, Start};
 
 use super::*;
-use crate::testing::{broker, event, response, trigger};
+use crate::testing::{broker, event, make_topics, response, trigger};
 
 fn not_ready(broker: Broker) -> Broker {
     Broker { readiness: Readiness::not_ready("ConfigMapMissing", "it is not there"), ..broker }
@@ -21,9 +21,9 @@ fn reason(readiness: &Readiness) -> &'static str {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_for_a_broker_that_is_not_ready() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
-    world.snapshots.send_replace(snapshot(vec![not_ready(broker("main"))], vec![trigger("a")]));
+    world.want(snapshot(vec![not_ready(broker("main"))], vec![trigger("a")])).await;
     until("it stopped", || {
         reason(&world.status("a").readiness) == "BrokerNotReady" && world.backlog("a").is_none()
     })
@@ -32,7 +32,7 @@ async fn nothing_is_sent_for_a_broker_that_is_not_ready() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(http.ids().is_empty());
 
-    world.snapshots.send_replace(snapshot(vec![broker("main")], vec![trigger("a")]));
+    world.want(snapshot(vec![broker("main")], vec![trigger("a")])).await;
     world.counted("a", "delivered", 1).await;
     assert_eq!(http.ids(), ["1"], "what came meanwhile was waiting");
     world.stop().await;
@@ -41,13 +41,13 @@ async fn nothing_is_sent_for_a_broker_that_is_not_ready() {
 #[tokio::test(start_paused = true)]
 async fn a_removed_broker_is_not_dispatched_until_it_comes_back() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
-    world.snapshots.send_replace(snapshot(vec![], vec![trigger("a")]));
+    world.want(snapshot(vec![], vec![trigger("a")])).await;
     until("it stopped", || world.backlog("a").is_none()).await;
     assert_eq!(reason(&world.status("a").readiness), "BrokerDoesNotExist");
     world.publish(event("1")).await;
-    world.snapshots.send_replace(snapshot(vec![broker("main")], vec![trigger("a")]));
+    world.want(snapshot(vec![broker("main")], vec![trigger("a")])).await;
     world.counted("a", "delivered", 1).await;
     world.stop().await;
 }
@@ -55,14 +55,14 @@ async fn a_removed_broker_is_not_dispatched_until_it_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn quick_changes_of_a_broker_end_with_the_last_one() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     // While the first stops, its triggers change and it comes back.
-    world.snapshots.send_replace(snapshot(vec![not_ready(broker("main"))], vec![trigger("a")]));
+    world.want(snapshot(vec![not_ready(broker("main"))], vec![trigger("a")])).await;
     tokio::task::yield_now().await;
-    world.snapshots.send_replace(snapshot(vec![not_ready(broker("main"))], vec![trigger("a"), trigger("b")]));
+    world.want(snapshot(vec![not_ready(broker("main"))], vec![trigger("a"), trigger("b")])).await;
     tokio::task::yield_now().await;
-    world.snapshots.send_replace(snapshot(vec![broker("main")], vec![trigger("a"), trigger("b")]));
+    world.want(snapshot(vec![broker("main")], vec![trigger("a"), trigger("b")])).await;
     world.ready(&["a", "b"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;
@@ -71,32 +71,66 @@ async fn quick_changes_of_a_broker_end_with_the_last_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_newest_budget_of_a_broker_comes_into_force_though_the_log_refuses_at_first() {
+async fn a_broker_is_served_once_its_topics_are_there_and_makes_none_itself() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![], vec![trigger("a")]).await;
+    let BrokerTopics { events, retry, dead_letter } = crate::topics::names(&broker("main"));
+    world.snapshots.send_replace(snapshot(vec![broker("main")], vec![trigger("a")]));
+    let says = |topic: &TopicName, what: &str| match world.status("a").readiness {
+        Readiness::NotReady(Reason { message, .. }) => {
+            message.contains(&format!("topic {topic}: ")) && message.contains(what)
+        }
+        Readiness::Ready => false,
+    };
+    until("it misses the events topic", || says(&events, "not there")).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(log.topics().await.unwrap(), []);
+    let grown = Broker { partitions: 4, ..broker("main") };
+    make_topics(&*log, [&grown]).await;
+    log.delete_topic(&retry).await.unwrap();
+    until("it misses the retry topic", || says(&retry, "not there")).await;
+    make_topics(&*log, [&broker("main")]).await;
+    until("it misses partitions", || says(&retry, "has 1 partitions")).await;
+    assert_eq!(log.topic(&dead_letter).await.unwrap().unwrap().partitions, 4);
+    make_topics(&*log, [&grown]).await;
     world.ready(&["a"]).await;
-    log.fail_topics(3);
-    for bytes in [1, 2, 3] {
-        let retention = RetentionPolicy { bytes, ..broker("main").retention };
-        let edited = Broker { retention, ..broker("main") };
-        world.snapshots.send_replace(snapshot(vec![edited], vec![trigger("a")]));
-        tokio::task::yield_now().await;
-    }
-    let topics = crate::topics::names(&broker("main"));
-    until("the last one is in force", || {
-        [&topics.events, &topics.retry, &topics.dead_letter].iter().all(|topic| log.budget(topic) == Some(3))
-    })
-    .await;
+    world.publish(event("1")).await;
+    world.counted("a", "delivered", 1).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_cannot_tell_of_topics_is_asked_again() {
+    let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
+    log.fail_topics(5);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
+    world.ready(&["a"]).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_retention_does_not_disturb_what_is_under_way() {
+    let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
+    world.ready(&["a"]).await;
+    world.publish(event("1")).await;
+    until("it is on its way", || http.ids().len() == 1).await;
+    let retention = RetentionPolicy { bytes: 1, ..broker("main").retention };
+    world.want(snapshot(vec![Broker { retention, ..broker("main") }], vec![trigger("a")])).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    http.gate.add_permits(10);
+    world.counted("a", "delivered", 1).await;
+    assert_eq!(http.ids(), ["1"]);
     world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_grows_is_dispatched_in_all_partitions() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     let grown = Broker { partitions: 4, ..broker("main") };
-    world.snapshots.send_replace(snapshot(vec![grown], vec![trigger("a")]));
+    world.want(snapshot(vec![grown], vec![trigger("a")])).await;
     let facts = || world.handle.status(Kind::Broker, &name("main")).unwrap().facts;
     until("all are dispatched", || facts() == [("dispatched partitions", "4 of 4".to_owned())]).await;
     world.ready(&["a"]).await;
@@ -111,7 +145,7 @@ async fn a_broker_that_grows_is_dispatched_in_all_partitions() {
 #[tokio::test(start_paused = true)]
 async fn edits_of_triggers_under_load_lose_and_repeat_nothing() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), trigger("edited")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), trigger("edited")]).await;
     world.ready(&["a", "edited"]).await;
     for round in 0..50 {
         for id in 0..20 {
@@ -122,7 +156,7 @@ async fn edits_of_triggers_under_load_lose_and_repeat_nothing() {
         let mut triggers = vec![trigger("a"), edited];
         // Others come and go meanwhile.
         triggers.extend((round % 3 == 0).then(|| trigger("passing")));
-        world.snapshots.send_replace(snapshot(vec![broker("main")], triggers));
+        world.want(snapshot(vec![broker("main")], triggers)).await;
     }
     world.counted("a", "delivered", 1_000).await;
     world.counted("edited", "delivered", 1_000).await;
@@ -140,7 +174,7 @@ async fn edits_of_triggers_under_load_lose_and_repeat_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_new_filter_holds_for_what_comes_after_it() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), trigger("b")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), trigger("b")]).await;
     world.ready(&["a", "b"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;
@@ -148,7 +182,7 @@ async fn a_new_filter_holds_for_what_comes_after_it() {
     let narrow = Trigger { filter: Arc::new(Filter::compile(&only).unwrap()), ..trigger("a") };
     // The new trigger tells when the change is in force.
     let triggers = vec![narrow, trigger("b"), trigger("c")];
-    world.snapshots.send_replace(snapshot(vec![broker("main")], triggers));
+    world.want(snapshot(vec![broker("main")], triggers)).await;
     world.ready(&["a", "b", "c"]).await;
     world.publish(event("2")).await;
     world.publish(event("3")).await;
@@ -163,7 +197,7 @@ async fn a_new_filter_holds_for_what_comes_after_it() {
 #[tokio::test(start_paused = true)]
 async fn triggers_start_where_they_say() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -177,7 +211,7 @@ async fn triggers_start_where_they_say() {
         starts("earliest", Start::Earliest, "earliest"),
         starts("at", Start::At(at), "some time"),
     ];
-    world.snapshots.send_replace(snapshot(vec![broker("main")], triggers));
+    world.want(snapshot(vec![broker("main")], triggers)).await;
     world.ready(&["latest", "earliest", "at"]).await;
     world.publish(event("3")).await;
     for (trigger, delivered) in [("latest", 1), ("at", 2), ("earliest", 3)] {
@@ -190,9 +224,9 @@ async fn triggers_start_where_they_say() {
 async fn a_paused_trigger_takes_nothing_and_loses_nothing() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
     let paused = Trigger { paused: true, ..trigger("a") };
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), trigger("b")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), trigger("b")]).await;
     world.ready(&["a", "b"]).await;
-    world.snapshots.send_replace(snapshot(vec![broker("main")], vec![paused, trigger("b"), trigger("c")]));
+    world.want(snapshot(vec![broker("main")], vec![paused, trigger("b"), trigger("c")])).await;
     world.ready(&["c"]).await;
     assert_eq!(reason(&world.status("a").readiness), "Paused");
     world.publish(event("1")).await;
@@ -200,7 +234,7 @@ async fn a_paused_trigger_takes_nothing_and_loses_nothing() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(world.counter("a", "delivered"), 0);
     assert_eq!(world.status("a").backlog, Some(1));
-    world.snapshots.send_replace(snapshot(vec![broker("main")], vec![trigger("a"), trigger("b")]));
+    world.want(snapshot(vec![broker("main")], vec![trigger("a"), trigger("b")])).await;
     world.counted("a", "delivered", 1).await;
     world.stop().await;
 }
@@ -208,7 +242,7 @@ async fn a_paused_trigger_takes_nothing_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_lets_deliveries_finish_and_saves_their_ends() {
     let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     for id in ["1", "2"] {
         world.publish(event(id)).await;
@@ -223,7 +257,7 @@ async fn a_stop_lets_deliveries_finish_and_saves_their_ends() {
     assert_eq!(http.ids().len(), 2, "nothing new started");
     assert_eq!(log.saved(&TopicName::new("knative-broker-default-main"), 0).head, 2);
 
-    let again = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let again = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     http.gate.add_permits(1);
     again.counted("a", "delivered", 1).await;
     assert_eq!(http.ids().last().unwrap(), "3");
@@ -234,7 +268,7 @@ async fn a_stop_lets_deliveries_finish_and_saves_their_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_gives_up_what_hangs_and_it_comes_again() {
     let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     until("it is on its way", || http.ids().len() == 1).await;
@@ -245,7 +279,7 @@ async fn a_stop_gives_up_what_hangs_and_it_comes_again() {
     assert!(took < grace + crate::limits::LAST_SAVE_GRACE, "the last save needs no grace: {took:?}");
 
     let http = FakeSender::statuses(&[204]);
-    let again = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let again = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     again.counted("a", "delivered", 1).await;
     assert_eq!(http.sent.lock().unwrap()[0].attempts, 0, "what was given up counts as not sent");
     again.stop().await;
@@ -254,7 +288,7 @@ async fn a_stop_gives_up_what_hangs_and_it_comes_again() {
 #[tokio::test(start_paused = true)]
 async fn a_broker_task_that_ends_by_a_defect_starts_again() {
     let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     for id in ["1", "2"] {
         world.publish(event(id)).await;

@@ -38,7 +38,7 @@ fn dead_letters(log: &MemoryLog) -> Vec<Record> {
 async fn every_matching_trigger_gets_the_event_once() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
     let triggers = vec![trigger("a"), trigger("b"), narrow("other")];
-    let world = World::start(&log, &http, vec![broker("main")], triggers);
+    let world = World::start(&log, &http, vec![broker("main")], triggers).await;
     world.ready(&["a", "b", "other"]).await;
     for id in 0..100 {
         world.publish(event(&id.to_string())).await;
@@ -60,7 +60,7 @@ async fn every_matching_trigger_gets_the_event_once() {
 async fn a_failed_attempt_is_made_again_after_its_wait() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[503, 404, 200]));
     let world =
-        World::start(&log, &http, vec![broker("main")], vec![with_policy(trigger("a"), seconds(5, 2))]);
+        World::start(&log, &http, vec![broker("main")], vec![with_policy(trigger("a"), seconds(5, 2))]).await;
     world.ready(&["a"]).await;
     let start = tokio::time::Instant::now();
     world.publish(event("1")).await;
@@ -78,7 +78,7 @@ async fn a_failed_attempt_is_made_again_after_its_wait() {
 async fn a_long_wait_is_spent_in_the_retry_topic_and_survives_a_restart() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[503, 200]));
     let triggers = || vec![with_policy(trigger("a"), seconds(5, 60))];
-    let world = World::start(&log, &http, vec![broker("main")], triggers());
+    let world = World::start(&log, &http, vec![broker("main")], triggers()).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     let retries = TopicName::new("knative-broker-default-main_retry");
@@ -87,7 +87,7 @@ async fn a_long_wait_is_spent_in_the_retry_topic_and_survives_a_restart() {
     assert!(matches!(origin.step, Step::Retry { attempts: 1, .. }), "{origin:?}");
     world.stop().await;
 
-    let again = World::start(&log, &http, vec![broker("main")], triggers());
+    let again = World::start(&log, &http, vec![broker("main")], triggers()).await;
     again.counted("a", "delivered", 1).await;
     assert_eq!(http.sent.lock().unwrap().last().unwrap().attempts, 1, "the count goes on");
     assert_eq!(http.ids(), ["1", "1"]);
@@ -108,7 +108,8 @@ async fn the_sink_takes_what_the_subscriber_does_not() {
     });
     let log = MemoryLog::new();
     let policy = DeliveryPolicy { dead_letter_sink: Some(sink), ..DeliveryPolicy::default() };
-    let world = World::start(&log, &http, vec![broker("main")], vec![with_policy(trigger("a"), policy)]);
+    let world =
+        World::start(&log, &http, vec![broker("main")], vec![with_policy(trigger("a"), policy)]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "taken by dead letter sink", 1).await;
@@ -125,7 +126,7 @@ async fn the_sink_takes_what_the_subscriber_does_not() {
 async fn without_a_sink_the_event_is_kept() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[500]));
     let world =
-        World::start(&log, &http, vec![broker("main")], vec![with_policy(trigger("a"), seconds(2, 1))]);
+        World::start(&log, &http, vec![broker("main")], vec![with_policy(trigger("a"), seconds(2, 1))]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "kept as dead letters", 1).await;
@@ -146,7 +147,7 @@ async fn a_reply_is_an_event_of_the_broker_with_one_hop_less() {
         Outcome::Response(Response { status: 200, retry_after: None, reply: Ok(reply), body: Bytes::new() })
     });
     let log = MemoryLog::new();
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 2).await;
@@ -165,7 +166,7 @@ async fn a_reply_that_the_log_refuses_is_stored_later_without_another_post() {
         Outcome::Response(Response { status: 200, retry_after: None, reply: Ok(reply), body: Bytes::new() })
     });
     let log = MemoryLog::new();
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     log.refuse(vec![AppendError::Unknown("gone".into()), AppendError::Busy, AppendError::Busy]);
@@ -177,7 +178,7 @@ async fn a_reply_that_the_log_refuses_is_stored_later_without_another_post() {
 #[tokio::test(start_paused = true)]
 async fn an_undecodable_record_is_one_dead_letter_and_no_obstacle() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), trigger("b")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), trigger("b")]).await;
     world.ready(&["a", "b"]).await;
     let topic = TopicName::new("knative-broker-default-main");
     log.put(&topic, 0, Content::Undecodable { reason: "damaged".into(), bytes: Bytes::from_static(b"?") });
@@ -197,7 +198,7 @@ async fn a_sender_that_panics_costs_an_attempt_and_not_the_event() {
         response(204)
     });
     let log = MemoryLog::new();
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;
@@ -209,7 +210,7 @@ async fn a_sender_that_panics_costs_an_attempt_and_not_the_event() {
 async fn an_ordered_trigger_waits_for_each_end() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[503, 204]));
     let ordered = Trigger { order: Order::Ordered, ..trigger("a") };
-    let world = World::start(&log, &http, vec![broker("main")], vec![ordered]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![ordered]).await;
     world.ready(&["a"]).await;
     for id in ["1", "2", "3"] {
         world.publish(event(id)).await;
@@ -222,7 +223,7 @@ async fn an_ordered_trigger_waits_for_each_end() {
 #[tokio::test(start_paused = true)]
 async fn metrics_equal_the_book() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[503, 204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), narrow("idle")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a"), narrow("idle")]).await;
     world.ready(&["a", "idle"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;

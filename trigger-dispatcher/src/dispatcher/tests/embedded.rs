@@ -34,9 +34,9 @@ fn http(loopback: bool) -> Arc<HttpSender<Client>> {
     Arc::new(HttpSender::new(client, Clock::starting_at(1_700_000_000_000), 1 << 20))
 }
 
-fn start(log: &Arc<EmbeddedLog>, triggers: Vec<Trigger>) -> World {
+async fn start(log: &Arc<EmbeddedLog>, triggers: Vec<Trigger>) -> World {
     let main = Broker { partitions: 4, ..broker("main") };
-    Setup::new(log.clone(), http(true)).start(snapshot(vec![main], triggers))
+    Setup::new(log.clone(), http(true)).start(snapshot(vec![main], triggers)).await
 }
 
 /// A trigger whose deliveries go to `subscriber`, with short waits.
@@ -67,7 +67,7 @@ async fn events_replies_and_dead_letters_go_their_way() {
     refused.delivery.dead_letter_sink = Some(sink.destination());
     refused.delivery.format = DeliveryFormat::Json;
     let log = open(dir.path());
-    let world = start(&log, vec![to(&works, "works"), refused]);
+    let world = start(&log, vec![to(&works, "works"), refused]).await;
     world.ready(&["works", "refused"]).await;
     for id in 0..50 {
         let id = id.to_string();
@@ -98,7 +98,7 @@ async fn what_was_owed_at_a_stop_or_a_crash_comes_after_it() {
     let mut trigger = to(&broken, "a");
     trigger.order = Order::Keyed;
     trigger.delivery.backoff_delay = Duration::from_secs(3_600);
-    let world = start(&log, vec![trigger.clone()]);
+    let world = start(&log, vec![trigger.clone()]).await;
     world.ready(&["a"]).await;
     for id in 0..200 {
         let id = id.to_string();
@@ -115,7 +115,7 @@ async fn what_was_owed_at_a_stop_or_a_crash_comes_after_it() {
     trigger.subscriber = Some(works.destination());
     trigger.delivery.backoff_delay = Duration::from_millis(1);
     let log = open(dir.path());
-    let world = start(&log, vec![trigger]);
+    let world = start(&log, vec![trigger]).await;
     // Those that wait for their next attempt keep their due time: at most what each partition had on its way.
     let waiting = 4 * u64::from(crate::limits::LANE_CONCURRENCY_START);
     let owed = || world.status("a").backlog.unwrap_or(u64::MAX);
@@ -146,7 +146,7 @@ async fn subscribers_of_every_temper_end_with_a_success() {
     let log = open(dir.path());
     let mut trigger = to(&moody, "a");
     trigger.delivery.timeout = Duration::from_millis(200);
-    let world = start(&log, vec![trigger]);
+    let world = start(&log, vec![trigger]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;
@@ -170,7 +170,8 @@ async fn a_forbidden_address_is_a_dead_letter_and_no_request() {
     let inside = Subscriber::start(|_, _| status(200)).await;
     let log = open(dir.path());
     let main = Broker { partitions: 1, ..broker("main") };
-    let world = Setup::new(log.clone(), http(false)).start(snapshot(vec![main], vec![to(&inside, "a")]));
+    let world =
+        Setup::new(log.clone(), http(false)).start(snapshot(vec![main], vec![to(&inside, "a")])).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "kept as dead letters", 1).await;
@@ -205,7 +206,7 @@ async fn a_service_is_served_by_its_replica_under_its_own_host() {
     let setup = Setup { slots, ..Setup::new(log.clone(), http(false)) };
     let service = Destination::Service { name: name("shop"), path: "/orders?x=1".into() };
     let trigger = Trigger { subscriber: Some(service), ..trigger("a") };
-    let world = setup.start(snapshot(vec![broker("main")], vec![trigger]));
+    let world = setup.start(snapshot(vec![broker("main")], vec![trigger])).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;

@@ -3,7 +3,7 @@
 use pelton_event_log::{AppendError, LaneProgress, OwnershipChange, ProgressUpdate, TopicName};
 
 use super::*;
-use crate::testing::{broker, event, response, trigger};
+use crate::testing::{broker, event, make_topics, response, trigger};
 
 fn events() -> TopicName {
     TopicName::new("knative-broker-default-main")
@@ -12,7 +12,7 @@ fn events() -> TopicName {
 #[tokio::test(start_paused = true)]
 async fn a_fenced_partition_sends_nothing_more() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;
@@ -31,7 +31,7 @@ async fn a_fenced_partition_sends_nothing_more() {
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_comes_back_goes_on_where_it_was_saved() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;
@@ -55,7 +55,7 @@ async fn a_partition_that_comes_back_goes_on_where_it_was_saved() {
 #[tokio::test(start_paused = true)]
 async fn a_revoked_partition_is_given_up_once_its_deliveries_are_over_and_saved() {
     let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     until("it is on its way", || http.ids().len() == 1).await;
@@ -76,7 +76,7 @@ async fn a_revoked_partition_is_given_up_once_its_deliveries_are_over_and_saved(
 #[tokio::test(start_paused = true)]
 async fn a_revoked_partition_is_given_up_in_any_case() {
     let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     until("it is on its way", || http.ids().len() == 1).await;
@@ -92,7 +92,7 @@ async fn a_revoked_partition_is_given_up_in_any_case() {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_takes_nothing_for_a_while_costs_nothing_but_time() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     log.refuse(vec![AppendError::DiskFull; 5]);
@@ -113,7 +113,7 @@ async fn a_log_that_takes_nothing_for_a_while_costs_nothing_but_time() {
 async fn damaged_progress_stops_its_partition_and_says_so() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
     let world =
-        World::start(&log, &http, vec![Broker { partitions: 2, ..broker("main") }], vec![trigger("a")]);
+        World::start(&log, &http, vec![Broker { partitions: 2, ..broker("main") }], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.stop().await;
     let damaged = LaneProgress { low: None, state: bytes::Bytes::from_static(b"\xff\xff nonsense") };
@@ -126,7 +126,7 @@ async fn damaged_progress_stops_its_partition_and_says_so() {
     };
     log.append(Batch { progress: vec![update], ..Batch::default() }).await.unwrap();
     let world =
-        World::start(&log, &http, vec![Broker { partitions: 2, ..broker("main") }], vec![trigger("a")]);
+        World::start(&log, &http, vec![Broker { partitions: 2, ..broker("main") }], vec![trigger("a")]).await;
     let told = || match world.handle.status(Kind::Broker, &name("main")).unwrap().readiness {
         Readiness::NotReady(reason) if reason.reason == "DispatchImpaired" => reason.message,
         _ => String::new(),
@@ -141,7 +141,7 @@ async fn damaged_progress_stops_its_partition_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_broker_asks_nothing_of_the_log() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;
@@ -153,27 +153,22 @@ async fn an_idle_broker_asks_nothing_of_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn added_partitions_are_there_after_their_sisters_and_are_served_from_their_start() {
+async fn added_partitions_are_served_from_their_start() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "delivered", 1).await;
     world.stop().await;
-    let position =
-        |name: &str| log.ensured().iter().position(|known| known.as_str().ends_with(name)).unwrap();
-    assert!(position("_retry") < position("-main") && position("_dead-letter") < position("-main"));
     // Events come into the new partitions before anybody dispatches these.
     let grown = Broker { partitions: 8, ..broker("main") };
-    for spec in crate::topics::sisters(&grown, 8).into_iter().chain([crate::topics::events(&grown)]) {
-        log.ensure_topic(&spec).await.unwrap();
-    }
-    let world = World { log: log.clone(), ..World::start(&log, &http, vec![], vec![]) };
+    make_topics(&*log, [&grown]).await;
+    let world = World { log: log.clone(), ..World::start(&log, &http, vec![], vec![]).await };
     for id in 2..50_u32 {
         let id = id.to_string();
         world.publish(crate::testing::event_with(&id, &[("partitionkey", &id)])).await;
     }
-    world.snapshots.send_replace(snapshot(vec![grown], vec![trigger("a")]));
+    world.want(snapshot(vec![grown], vec![trigger("a")])).await;
     world.counted("a", "delivered", 48).await;
     world.stop().await;
 }
@@ -181,7 +176,7 @@ async fn added_partitions_are_there_after_their_sisters_and_are_served_from_thei
 #[tokio::test(start_paused = true)]
 async fn a_save_left_behind_lands_before_the_next_owner_reads_progress() {
     let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     until("it is on its way", || http.ids().len() == 1).await;
@@ -190,7 +185,7 @@ async fn a_save_left_behind_lands_before_the_next_owner_reads_progress() {
     http.gate.add_permits(10);
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.run.abort();
-    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![trigger("a")]).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     log.release();
     world.ready(&["a"]).await;

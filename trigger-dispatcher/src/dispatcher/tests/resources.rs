@@ -15,7 +15,7 @@ fn of_service(of: &str) -> Trigger {
 async fn a_delivery_to_a_service_waits_for_its_place() {
     let (log, http, slots) = (MemoryLog::new(), FakeSender::statuses(&[204]), FakeSlots::with(0));
     let setup = Setup { slots: slots.clone(), ..Setup::new(log.clone(), http.clone()) };
-    let world = setup.start(snapshot(vec![broker("main")], vec![of_service("a")]));
+    let world = setup.start(snapshot(vec![broker("main")], vec![of_service("a")])).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     until("a place was asked for", || !slots.asked.lock().unwrap().is_empty()).await;
@@ -38,7 +38,7 @@ async fn a_service_that_does_not_start_fails_deliveries_by_policy() {
     let setup = Setup { slots, ..Setup::new(log.clone(), http.clone()) };
     let mut trigger = of_service("a");
     trigger.delivery.retry = 2;
-    let world = setup.start(snapshot(vec![broker("main")], vec![trigger]));
+    let world = setup.start(snapshot(vec![broker("main")], vec![trigger])).await;
     world.ready(&["a"]).await;
     world.publish(event("1")).await;
     world.counted("a", "kept as dead letters", 1).await;
@@ -55,7 +55,7 @@ async fn hanging_subscribers_leave_room_for_the_others() {
     let config = Config { deliveries_in_flight: 64, ..Config::default() };
     let setup = Setup { config, ..Setup::new(log.clone(), http.clone()) };
     let triggers = vec![trigger("good"), trigger("hangs1"), trigger("hangs2")];
-    let world = setup.start(snapshot(vec![broker("main")], triggers));
+    let world = setup.start(snapshot(vec![broker("main")], triggers)).await;
     world.ready(&["good", "hangs1", "hangs2"]).await;
     for id in 0..500 {
         world.publish(event(&id.to_string())).await;
@@ -82,7 +82,7 @@ async fn who_was_refused_a_share_hears_of_the_room_that_others_leave() {
     let setup = Setup { config, ..Setup::new(log.clone(), http.clone()) };
     let late = Trigger { broker: name("other"), start: Start::Earliest, ..trigger("late") };
     let triggers = vec![trigger("hangs1"), trigger("hangs2"), late];
-    let world = setup.start(snapshot(vec![broker("main"), broker("other")], triggers));
+    let world = setup.start(snapshot(vec![broker("main"), broker("other")], triggers)).await;
     world.ready(&["hangs1", "hangs2", "late"]).await;
     world.publish(event("1")).await;
     let in_flight = |trigger| world.backlog(trigger).unwrap().in_flight;
@@ -123,7 +123,7 @@ impl pelton_resources::contracts::Sender for Hanging {
 async fn a_trigger_keeps_to_its_concurrency() {
     let (log, http) = (MemoryLog::new(), FakeSender::gated(|_| response(204)));
     let limited = Trigger { max_concurrency: Some(3), ..trigger("a") };
-    let world = World::start(&log, &http, vec![broker("main")], vec![limited]);
+    let world = World::start(&log, &http, vec![broker("main")], vec![limited]).await;
     world.ready(&["a"]).await;
     for id in 0..10 {
         world.publish(event(&id.to_string())).await;
@@ -141,7 +141,7 @@ async fn a_broker_as_subscriber_gets_the_event_in_its_log() {
     let (log, http) = (MemoryLog::new(), FakeSender::statuses(&[204]));
     let to_broker = Trigger { subscriber: Some(Destination::Broker(name("other"))), ..trigger("a") };
     let next = Trigger { broker: name("other"), ..trigger("next") };
-    let world = World::start(&log, &http, vec![broker("main"), broker("other")], vec![to_broker, next]);
+    let world = World::start(&log, &http, vec![broker("main"), broker("other")], vec![to_broker, next]).await;
     world.ready(&["a", "next"]).await;
     world.publish(event("1")).await;
     world.counted("next", "delivered", 1).await;
