@@ -11,7 +11,7 @@ use pelton_tests::subscriber::{Behaviour, Receipt, Subscriber};
 use pelton_tests::{eventually, http};
 
 use crate::book::{Book, PARTITIONS, accepts};
-use crate::faults::{answered, deleted};
+use crate::faults::{EVENT, answered, deleted};
 
 fn partitions() -> u32 {
     u32::try_from(PARTITIONS).unwrap()
@@ -24,6 +24,26 @@ async fn events_of_a_topic_made_anew_are_delivered() {
     answered(&process, "anew", 503).await;
     kafka.create_topic(&topic, partitions(), &[]).await;
     answered(&process, "anew", 202).await;
+    eventually("the event is delivered", async || book.has("x-0").then_some(())).await;
+}
+
+/// The ingress uses the partitions that there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_with_fewer_partitions_is_used_as_it_is() {
+    let Some(kafka) = kafka::shared().await else { return };
+    let (book, process, topic) = deleted(kafka, "fewer").await;
+    kafka.create_topic(&topic, 1, &[]).await;
+    eventually("many events in a row are accepted", async || {
+        for _ in 0..partitions() * 8 {
+            let path = "/default/fewer";
+            let answer = http::request(process.pelton.ingress, Method::POST, path, &EVENT, "").await;
+            if answer.status != 202 {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
     eventually("the event is delivered", async || book.has("x-0").then_some(())).await;
 }
 

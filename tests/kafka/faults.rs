@@ -142,7 +142,7 @@ async fn processes_are_killed_under_load() {
     );
 }
 
-const EVENT: [(&str, &str); 4] =
+pub(crate) const EVENT: [(&str, &str); 4] =
     [("ce-specversion", "1.0"), ("ce-id", "x-0"), ("ce-source", "/test"), ("ce-type", "load")];
 
 /// Sends an event until it is answered as `wanted`; answers the body.

@@ -211,6 +211,39 @@ async fn partitions_that_others_add_are_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_replaced_by_a_smaller_one_is_noticed() {
+    let mut world = World::new();
+    world.want(&broker("b", "log.pelton.dev/partitions: '3'"));
+    let mut topics = world.topics().await;
+    let names = BrokerTopics::of("knative-broker-default-b");
+    let snapshot = topics.snapshots().borrow().clone();
+    let smaller = super::spec(snapshot.brokers.values().next().unwrap(), &names.events, 2);
+    world.log.delete_topic(&names.events).await.unwrap();
+    world.log.ensure_topic(&smaller).await.unwrap();
+    look(&mut topics).await;
+    // This log adds the partitions that are wanted. On Kafka it would be two from now on.
+    assert_eq!(told(&topics), (true, 3));
+    assert_eq!(world.names().await, three("knative-broker-default-b", 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_beside_may_have_more_partitions_and_not_fewer() {
+    let mut world = World::new();
+    world.want(&broker("b", "log.pelton.dev/partitions: '2'"));
+    let mut topics = world.topics().await;
+    let names = BrokerTopics::of("knative-broker-default-b");
+    let snapshot = topics.snapshots().borrow().clone();
+    let spec = |name, partitions| super::spec(snapshot.brokers.values().next().unwrap(), name, partitions);
+    world.log.ensure_topic(&spec(&names.dead_letter, 7)).await.unwrap();
+    assert!(!topics.look().await, "there is nothing to do about it");
+    world.log.delete_topic(&names.retry).await.unwrap();
+    world.log.ensure_topic(&spec(&names.retry, 1)).await.unwrap();
+    look(&mut topics).await;
+    assert_eq!(told(&topics), (true, 2));
+    assert_eq!(world.log.topic(&names.retry).await.unwrap().unwrap().partitions, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_broker_has_its_turn() {
     let mut world = World::new();
     let count = limits::TOPICS_LOOKED_AT + 2;
@@ -245,6 +278,8 @@ async fn a_broker_that_is_handed_back_needs_no_retry_topic() {
         assert_eq!(told(&topics), (true, 1));
     }
     assert_eq!(world.log.topic(&retry).await.unwrap(), None, "it is not made again");
+    let mut topics = world.topics().await;
+    assert_eq!(world.log.topic(&retry).await.unwrap(), None, "nor after a restart");
     world.desired.send_replace(snapshot);
     topics.pass().await;
     assert!(world.log.topic(&retry).await.unwrap().is_some());
