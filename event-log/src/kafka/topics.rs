@@ -11,6 +11,7 @@ use rdkafka::admin::{
     AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::error::RDKafkaErrorCode;
+use tokio::time::Instant;
 
 use super::cluster::{Cluster, unavailable};
 use super::incarnation::{Both, Identities, Identity, TopicId};
@@ -50,7 +51,11 @@ pub(super) async fn ensure(cluster: &Arc<Cluster>, spec: &TopicSpec) -> Result<T
             return Err(LogError::Topic(spec.name.clone(), why.into()));
         }
         (Some(found), false) => grow(cluster, &spec.name, found, spec.partitions).await?,
-        (None, _) => create(cluster, &spec.name, spec.partitions, &spec.kafka, &config).await?.partitions,
+        (None, _) => {
+            let made = create(cluster, &spec.name, spec.partitions, &spec.kafka, &config).await?;
+            // Whoever is told that it is there may look at once.
+            heard_of(cluster, &spec.name, made.partitions).await?
+        }
     };
     if is_events {
         ensure_progress(cluster, &spec.name, partitions, found.is_some(), &spec.kafka).await?;
@@ -239,8 +244,7 @@ async fn create(
     match made.into_iter().next() {
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
             // Another process was quicker.
-            let found = self::partitions(cluster, name).await?;
-            Ok(Made { partitions: found.unwrap_or(partitions), by_us: false })
+            Ok(Made { partitions: heard_of(cluster, name, 1).await?, by_us: false })
         }
         Some(Err((_, error))) => Err(refused(name, "it could not be made", error)),
         _ => {
@@ -261,22 +265,31 @@ async fn grow(cluster: &Arc<Cluster>, name: &TopicName, found: u32, wanted: u32)
     match grown.into_iter().next() {
         // Another process was quicker.
         Some(Err((_, RDKafkaErrorCode::InvalidPartitions)) | Ok(_)) | None => {
-            heard_of(cluster, name, wanted).await?;
-            Ok(wanted)
+            heard_of(cluster, name, wanted).await
         }
         Some(Err((_, error))) => Err(refused(name, "partitions could not be added", error)),
     }
 }
 
-/// Waits until the partitions are known: the nodes hear of them one after the other.
-async fn heard_of(cluster: &Arc<Cluster>, name: &TopicName, wanted: u32) -> Result<(), LogError> {
-    for _ in 0..KAFKA_REQUEST_TIMEOUT.as_millis() / KAFKA_RETRY_MIN.as_millis() {
-        if partitions(cluster, name).await?.is_some_and(|found| found >= wanted) {
-            break;
+/// Waits until so many partitions are known, and answers how many there are: the nodes hear of them one after the other.
+async fn heard_of(cluster: &Arc<Cluster>, name: &TopicName, wanted: u32) -> Result<u32, LogError> {
+    let began = Instant::now();
+    loop {
+        // For a moment a new topic has no leaders, which is told as an error.
+        let unheard = match partitions(cluster, name).await {
+            Ok(Some(found)) if found >= wanted => return Ok(found),
+            Ok(_) => {
+                LogError::Unavailable(format!("topic {name}: Kafka's nodes have not heard of it yet").into())
+            }
+            Err(error @ LogError::Unavailable(_)) => error,
+            Err(error) => return Err(error),
+        };
+        if began.elapsed() >= KAFKA_REQUEST_TIMEOUT {
+            return Err(unheard);
         }
+        cluster.reachable()?;
         tokio::time::sleep(KAFKA_RETRY_MIN).await;
     }
-    Ok(())
 }
 
 /// Deletes a topic; one that is not there is deleted already.
