@@ -50,7 +50,8 @@ pub trait ConsumerGroups: Send + Sync {
     /// Forgets the progress of a topic's lanes and their open retries, for nobody goes on with them here.
     fn forget<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<(), LogError>>;
 
-    /// Sets the commits of a group that has no members.
+    /// Sets the commits of a group that has no members. Answers them as other clients see them: a topic that was made anew
+    /// counts from 0 for these.
     ///
     /// # Errors
     /// [`LogError::GroupInUse`] if it has.
@@ -59,5 +60,5 @@ pub trait ConsumerGroups: Send + Sync {
         topic: &'a TopicName,
         group: &'a str,
         offsets: Vec<(Partition, Offset)>,
-    ) -> BoxFuture<'a, Result<(), LogError>>;
+    ) -> BoxFuture<'a, Result<Vec<(Partition, Offset)>, LogError>>;
 }

@@ -178,7 +178,7 @@ async fn commit(
             *offset = committed.map_or(*offset, |committed| committed.min(*offset));
         }
     }
-    groups.commit(events, &trigger.group, offsets.clone()).await.map_err(|error| failed(&error))?;
+    let offsets = groups.commit(events, &trigger.group, offsets).await.map_err(|error| failed(&error))?;
     Ok(Some(HandedBack { trigger: trigger.name.clone(), group: trigger.group.clone(), offsets }))
 }
 

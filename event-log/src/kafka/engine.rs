@@ -415,7 +415,7 @@ impl ConsumerGroups for KafkaLog {
         topic: &'a TopicName,
         group: &'a str,
         offsets: Vec<(Partition, Offset)>,
-    ) -> BoxFuture<'a, Result<(), LogError>> {
+    ) -> BoxFuture<'a, Result<Vec<(Partition, Offset)>, LogError>> {
         Box::pin(async move {
             let (asked, group) = (topic.clone(), group.to_owned());
             let mut offsets = offsets;
@@ -423,7 +423,9 @@ impl ConsumerGroups for KafkaLog {
                 let incarnation = self.0.incarnation(topic, *partition).await?;
                 *offset = incarnation.of_kafka(*offset).unwrap_or(0);
             }
-            let set = move |cluster: &Cluster| mirror::set_commits(cluster, &asked, &group, &offsets);
+            let set = move |cluster: &Cluster| {
+                mirror::set_commits(cluster, &asked, &group, &offsets).map(|()| offsets)
+            };
             self.0.route(topic)?.ask(set).await
         })
     }

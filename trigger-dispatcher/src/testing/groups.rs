@@ -66,12 +66,11 @@ impl ConsumerGroups for MemoryLog {
         _: &'a TopicName,
         group: &'a str,
         offsets: Vec<(Partition, Offset)>,
-    ) -> BoxFuture<'a, Result<(), LogError>> {
+    ) -> BoxFuture<'a, Result<Vec<(Partition, Offset)>, LogError>> {
         Box::pin(async move {
-            let offsets =
-                offsets.into_iter().map(|(partition, offset)| ((group.to_owned(), partition), offset));
-            self.groups.commits.lock().unwrap().extend(offsets);
-            Ok(())
+            let commits = offsets.iter().map(|(partition, offset)| ((group.to_owned(), *partition), *offset));
+            self.groups.commits.lock().unwrap().extend(commits);
+            Ok(offsets)
         })
     }
 }
