@@ -11,11 +11,11 @@ use std::time::Duration;
 use rdkafka::client::Client;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::native::{self, Commits, GroupState, NativeError};
-use super::owner::Owner;
+use super::owner::{Owner, Rounds};
 use crate::limits::{
     KAFKA_MIRROR_AGAIN, KAFKA_MIRROR_AT_ONCE, KAFKA_MIRROR_INTERVAL, KAFKA_MIRROR_RETRY_MAX,
     KAFKA_MIRROR_RETRY_MIN, KAFKA_REQUEST_TIMEOUT, KAFKA_RETRY_MAX,
@@ -115,14 +115,8 @@ impl Mirror {
 /// stream of changes ends with it.
 pub(super) async fn run(owner: Weak<Owner>) {
     let mut written = Written::default();
-    let mut tick = interval(KAFKA_MIRROR_INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let Some(owner) = owner.upgrade() else { return };
-        if owner.is_abandoned() {
-            return;
-        }
+    let mut rounds = Rounds::new(owner, KAFKA_MIRROR_INTERVAL);
+    while let Some(owner) = rounds.next().await {
         if owner.cluster.reachable().is_ok() {
             let positions = owner.positions();
             round(&owner.cluster, &owner.events, &owner.mirror, &positions, &mut written).await;

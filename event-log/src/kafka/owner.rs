@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::cluster::Cluster;
 use super::incarnation::{Both, Identities, TopicId};
@@ -47,6 +49,27 @@ pub(super) enum Held {
     Owned(Box<Owned>),
     /// Its progress cannot be read.
     Damaged(Box<str>),
+}
+
+/// Tells now and then that there is something to do for an owner. The owner is not kept for this alone, since its stream of
+/// changes ends with it.
+pub(super) struct Rounds {
+    owner: Weak<Owner>,
+    tick: Interval,
+}
+
+impl Rounds {
+    pub(super) fn new(owner: Weak<Owner>, period: Duration) -> Self {
+        let mut tick = interval(period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { owner, tick }
+    }
+
+    /// The owner when its next round is due; `None` once nobody listens to it.
+    pub(super) async fn next(&mut self) -> Option<Arc<Owner>> {
+        self.tick.tick().await;
+        self.owner.upgrade().filter(|owner| !owner.is_abandoned())
+    }
 }
 
 /// What is known of a partition that is owned.

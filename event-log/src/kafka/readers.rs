@@ -230,7 +230,6 @@ impl Readers {
 
     /// Lets go of what was fetched from a partition: it is about to be read as one of another topic. Reads that are under way
     /// end as they are, but nobody goes on where they stop.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who takes a partition over"))]
     pub(super) fn forget(&self, topic: &TopicName, partition: Partition) {
         let place = (topic.clone(), partition);
         let mut state = self.state();

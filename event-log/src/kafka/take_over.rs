@@ -10,11 +10,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::cluster::Cluster;
 use super::incarnation::{Both, Identities, TopicId};
-use super::owner::{Held, Owned, Owner};
+use super::owner::{Held, Owned, Owner, Rounds};
 use super::progress::{Book, Changed, Loaded, Loader, Of, ProgressRecord};
 use super::topics::{grow_beside, ids, progress_topic, restore_progress};
 use crate::limits::{
@@ -60,6 +60,10 @@ impl Owner {
         known: Option<Box<Owned>>,
         held: &mut HashMap<Partition, Held>,
     ) {
+        // What was fetched may be of topics that are gone.
+        for topic in [&self.events, &BrokerTopics::of(self.events.as_str()).retry] {
+            self.cluster.readers.forget(topic, partition);
+        }
         // Under the lock, so that nothing overtakes it.
         let _ = self.changes.send(OwnershipChange::Coming { partition });
         let owner = self.clone();
@@ -314,14 +318,8 @@ pub(super) async fn identities_of_others(
 
 /// Compares the topics of an owner with what its progress was written for, until nobody listens to it.
 pub(super) async fn compare_topics(owner: Weak<Owner>) {
-    let mut tick = interval(KAFKA_IDENTITY_INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let Some(owner) = owner.upgrade() else { return };
-        if owner.is_abandoned() {
-            return;
-        }
+    let mut rounds = Rounds::new(owner, KAFKA_IDENTITY_INTERVAL);
+    while let Some(owner) = rounds.next().await {
         if let Err(error) = owner.compare().await {
             tracing::debug!(topic = %owner.events, %error, "the ids of topics are not known");
         }
