@@ -1,8 +1,6 @@
 //! Topics that somebody deletes and makes anew: they begin at offset 0 again, and no event of the new one passes for one of
 //! the old one.
 
-use std::time::Duration;
-
 use hyper::Method;
 use pelton_tests::fleet::{Fleet, Process};
 use pelton_tests::kafka::{self, Kafka, Options};
@@ -128,7 +126,7 @@ async fn retries_outlive_their_topic_and_hide_no_event_of_the_new_one() {
     for id in old.iter().chain(&new) {
         taken(&subscriber, id).await;
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    described(&process, "waiting", &["Backlog: 0"]).await;
     let count = subscriber.receipts().iter().filter(|receipt| receipt.answered == 204).count();
     assert_eq!(count, old.len() + new.len(), "each was delivered once");
 }

@@ -15,19 +15,10 @@ fn codes(text: &str) -> BTreeSet<String> {
 }
 
 fn shipped_sources() -> Vec<std::path::PathBuf> {
-    let crates = [
-        "event",
-        "runtime",
-        "filter",
-        "event-log",
-        "resources",
-        "broker",
-        "trigger-dispatcher",
-        "serving-scaler",
-        "control",
-        "cli",
-    ];
-    crates.iter().flat_map(|name| files(&root().join(name).join("src"), &["rs"])).collect()
+    super::imports::MAY_IMPORT
+        .iter()
+        .flat_map(|(name, _)| files(&root().join(name).join("src"), &["rs"]))
+        .collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Which of our crates each crate may import.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+pub(super) const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("event", &[]),
     ("runtime", &[]),
     ("filter", &["event"]),
