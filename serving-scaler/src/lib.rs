@@ -1,8 +1,8 @@
 //! Serving: how many replicas a revision needs, decided from what is measured.
 //!
 //! The modules are in the order of a decision's way: *signals* are averaged over windows, a *decision* turns them into a
-//! number of replicas. Both are synchronous and pure: time is an argument, so that the same code decides in production, in
-//! tests and in `pelton simulate`.
+//! number of replicas. Both are synchronous and pure: time is an argument, so that one code serves tests, simulation and
+//! production. No Service is run yet: only `pelton simulate decide` asks, and it asks for policy `kpa`.
 
 pub mod decision;
 pub mod signals;

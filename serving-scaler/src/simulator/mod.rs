@@ -1,4 +1,4 @@
-//! Policies over what was recorded or made up, on the code that decides in production.
+//! Policies over what was recorded, on the decisions themselves.
 
 mod recorded;
 

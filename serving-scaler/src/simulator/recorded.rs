@@ -71,8 +71,8 @@ impl Recorded {
             return None;
         }
         // The gateway is always asked, so that its silence says something.
-        let has_source = self.decider.spec().target_burst_capacity < 0.0;
-        let is_known = has_source || !self.stable.is_empty(now);
+        let gateway_tells = self.decider.spec().target_burst_capacity < 0.0;
+        let is_known = gateway_tells || !self.stable.is_empty(now);
         let averages = is_known.then(|| (self.stable.average(now), self.panic.average(now)));
         if let Some((stable, panic)) = averages {
             self.last = self.decider.decide(Observed { stable, panic, ready }, now);
