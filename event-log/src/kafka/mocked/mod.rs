@@ -103,6 +103,13 @@ impl Mocked {
         log.append(self.batch(0, [id])).await
     }
 
+    /// Appends one record until it is taken, and says where it is. For logs that give up soon: the brokers' thread sometimes
+    /// sleeps for a second (see `apart`), and so may the machine.
+    async fn append_at_last(&self, log: &KafkaLog, id: &str) -> (Offset, String) {
+        let taken = eventually("an append is taken", async || self.append(log, id).await.ok()).await;
+        (taken.positions[0].1, id.to_owned())
+    }
+
     /// What partition 0 holds from its start, with its offsets.
     async fn stored(&self, log: &KafkaLog) -> Vec<(Offset, String)> {
         let (mut all, mut from) = (Vec::new(), 0);
