@@ -75,7 +75,10 @@ async fn what_is_refused_for_too_long_is_not_called_stored() {
     mocked.brokers.clear_request_errors(Request::Produce);
     let after = mocked.append_at_last(&log, "after").await;
     let stored = mocked.stored(&log).await;
-    assert!(stored.contains(&after) && stored.iter().all(|(_, id)| id != "refused"), "{after:?} of {stored:?}");
+    assert!(
+        stored.contains(&after) && stored.iter().all(|(_, id)| id != "refused"),
+        "{after:?} of {stored:?}"
+    );
 }
 
 #[tokio::test]
