@@ -22,6 +22,8 @@ use pelton_resources::{
 };
 use pelton_runtime::clock::Clock;
 use pelton_runtime::drain::Drain;
+use pelton_runtime::limits::TROUBLE_TOLD_EVERY;
+use pelton_runtime::telemetry::Told;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -91,6 +93,8 @@ struct Seen {
     settled: bool,
     /// Looks in a row that did not find its topics.
     missed: u32,
+    /// Why they are not as it wants them.
+    told: Told,
 }
 
 impl Topics {
@@ -158,11 +162,10 @@ impl Topics {
         let desired = self.desired.borrow_and_update().clone();
         self.brokers.retain(|name, _| desired.brokers.contains_key(name));
         for (name, broker) in &desired.brokers {
-            let known = self.brokers.get(name);
-            if known.is_some_and(|seen| seen.settled && Arc::ptr_eq(&seen.desired, broker)) {
-                continue;
-            }
-            let seen = self.see_to(broker, known).await;
+            let seen = match self.brokers.remove(name) {
+                Some(seen) if seen.settled && Arc::ptr_eq(&seen.desired, broker) => seen,
+                known => self.see_to(broker, known).await,
+            };
             self.brokers.insert(name.clone(), seen);
         }
         let topics = desired.brokers.iter().map(|(name, broker)| (broker.topic.clone(), name.to_string()));
@@ -171,32 +174,45 @@ impl Topics {
         self.in_force.send_replace(desired.generation);
     }
 
-    async fn see_to(&self, broker: &Arc<Broker>, known: Option<&Seen>) -> Seen {
+    async fn see_to(&self, broker: &Arc<Broker>, known: Option<Seen>) -> Seen {
+        let (known, mut told) =
+            known.map_or((None, Told::default()), |seen| (Some(seen.published), seen.told));
         if !broker.readiness.is_ready() {
             // Where its topics are may be what is not known about it.
-            return Seen { desired: broker.clone(), published: broker.clone(), settled: true, missed: 0 };
+            return Seen {
+                desired: broker.clone(),
+                published: broker.clone(),
+                settled: true,
+                missed: 0,
+                told,
+            };
         }
         let (readiness, partitions, settled) = match self.ensure(broker).await {
             Ok(partitions) => (Readiness::Ready, partitions, true),
             Err(error) => {
-                tracing::warn!(broker = %broker.name, code = error.code(), %error, "topics are not as they should be; trying \
-                 again");
-                let was_ready = known.is_some_and(|seen| {
-                    seen.published.readiness.is_ready() && seen.published.topic == broker.topic
-                });
+                if told.is_due(&error.to_string(), TROUBLE_TOLD_EVERY) {
+                    tracing::warn!(broker = %broker.name, code = error.code(), %error, "topics are not as they should be; \
+                     it is tried again");
+                }
+                let was_ready = known
+                    .as_ref()
+                    .is_some_and(|known| known.readiness.is_ready() && known.topic == broker.topic);
                 // Topics that are there serve on, even if their settings could not be changed.
                 let readiness = if was_ready { Readiness::Ready } else { not_made(&error) };
-                let partitions = known.filter(|_| was_ready).map(|seen| seen.published.partitions);
+                let partitions = known.as_ref().filter(|_| was_ready).map(|known| known.partitions);
                 (readiness, partitions.unwrap_or(broker.partitions), false)
             }
         };
         let value = Broker { readiness, partitions, ..(**broker).clone() };
         let published = match known {
-            Some(seen) if *seen.published == value => seen.published.clone(),
+            Some(known) if *known == value => known,
             _ if **broker == value => broker.clone(),
             _ => Arc::new(value),
         };
-        Seen { desired: broker.clone(), published, settled, missed: 0 }
+        if settled {
+            told = Told::default();
+        }
+        Seen { desired: broker.clone(), published, settled, missed: 0, told }
     }
 
     /// Makes the topics of a broker as it wants them; answers the partitions that there are.
@@ -324,5 +340,6 @@ fn kafka(settings: &KafkaSettings) -> KafkaTopic {
         replication_factor: settings.replication_factor,
         config: settings.topic_config.clone(),
         external: settings.external_topic,
+        handed_back: settings.handed_back,
     }
 }

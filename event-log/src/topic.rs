@@ -138,6 +138,8 @@ pub struct KafkaTopic {
     pub config: BTreeMap<String, String>,
     /// Whether somebody else makes the events topic.
     pub external: bool,
+    /// Whether others deliver its events: then no progress is kept for it.
+    pub handed_back: bool,
 }
 
 /// A topic as it is.

@@ -46,8 +46,8 @@ pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 pub const TRACES_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a collector's answer that are read.
 pub const TRACES_RESPONSE_BYTES: usize = 64 * 1024;
-/// Time between two warnings that spans cannot be exported.
-pub const TRACES_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Time between two warnings of a trouble that stays.
+pub const TROUBLE_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Bytes of a text of a span; the rest is cut off.
 pub const SPAN_TEXT_BYTES_MAX: usize = 256;
 /// Bytes of the configuration file.

@@ -130,7 +130,7 @@ async fn a_wrong_password_is_told_of_and_put_right() {
     let (process, site) = fleet.launch_with_site("run").await;
     eventually("the Broker says that it is refused", async || {
         let (_, out, _) = process.pelton.tool(&["describe", "broker", "refused"]).await;
-        (out.contains("no, TopicsNotReady") && out.contains("invalid credentials")).then_some(())
+        (out.contains("no, TopicsNotReady") && out.contains("Kafka refuses the login")).then_some(())
     })
     .await;
     assert_eq!(send(&process, "refused").await, 503);

@@ -203,8 +203,13 @@ async fn a_broker_goes_back_to_knative_and_comes_again_without_loss() {
     let out = scene.hand_back(&pelton, &[]).await;
     assert!(out.contains(&format!("{}  0=10 1=4 2=6 3=10", scene.group)), "{out}");
     assert_eq!(scene.committed().await, [Some(10), Some(4), Some(6), Some(10)]);
+    // Nor are its topics made again by the next start.
+    assert!(pelton.stop().await);
+    let pelton = scene.site.start().await;
     let topics = scene.kafka.topic_names().await;
-    assert!(!topics.contains(&format!("{}_progress", scene.topic)), "{topics:?}");
+    for gone in ["_progress", "_retry"] {
+        assert!(!topics.contains(&format!("{}{gone}", scene.topic)), "{topics:?}");
+    }
 
     // Given again it finds nothing to do, and nothing of what is Knative's is touched: not even while Knative is there.
     let member = scene.kafka.hold(&scene.group, &scene.topic, &[]).await;

@@ -1,6 +1,6 @@
 //! What all clients of a cluster share: their logs, and whether the cluster answers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::client::ClientContext;
@@ -9,22 +9,46 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::watch;
 
+/// Why a cluster does not serve us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It does not answer.
+    Away(Box<str>),
+    /// It does not let us in. It then ends the connections, too; that they are gone says less.
+    Refused(Box<str>),
+}
+
+impl Trouble {
+    pub(super) fn reason(&self) -> &str {
+        let (Self::Away(reason) | Self::Refused(reason)) = self;
+        reason
+    }
+}
+
+/// Goes on after the name of the cluster.
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(reason) => write!(f, "cannot be reached: {reason}"),
+            Self::Refused(reason) => write!(f, "refuses the login: {reason}"),
+        }
+    }
+}
+
 /// Whether a cluster answers, as its clients see it.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    trouble: watch::Sender<Option<Box<str>>>,
+    trouble: watch::Sender<Option<Trouble>>,
     /// A client has lost all its connections, and why. That may be so because nothing went over them for a while, so it is
     /// looked at before anybody is refused.
     suspicion: watch::Sender<Option<Box<str>>>,
     /// What the connection that failed last says about it: more than that all of them are gone.
     last_failure: Mutex<Option<Box<str>>>,
-    /// The trouble is that the cluster does not let us in. It then ends the connections, too; that they are gone says less.
-    is_refused: AtomicBool,
 }
 
 impl Health {
-    /// Why the cluster cannot be reached; `None` while it can.
-    pub(super) fn trouble(&self) -> Option<Box<str>> {
+    /// Why the cluster does not serve us; `None` while it does.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
         self.trouble.borrow().clone()
     }
 
@@ -34,17 +58,16 @@ impl Health {
 
     /// It cannot be reached; tells whether it could before.
     pub(super) fn down(&self, reason: &str) -> bool {
-        if self.is_down() && self.is_refused.load(Ordering::Relaxed) {
+        if matches!(*self.trouble.borrow(), Some(Trouble::Refused(_))) {
             return false;
         }
-        self.trouble.send_replace(Some(reason.into())).is_none()
+        self.trouble.send_replace(Some(Trouble::Away(brief(reason).into()))).is_none()
     }
 
     /// It does not let us in; tells whether that is news.
     fn refused(&self, reason: &str) -> bool {
-        let is_news = !self.is_refused.swap(true, Ordering::Relaxed);
-        self.trouble.send_replace(Some(reason.into()));
-        is_news
+        let before = self.trouble.send_replace(Some(Trouble::Refused(brief(reason).into())));
+        !matches!(before, Some(Trouble::Refused(_)))
     }
 
     /// It answered; tells whether it did not before.
@@ -52,7 +75,6 @@ impl Health {
         if !self.is_down() {
             return false;
         }
-        self.is_refused.store(false, Ordering::Relaxed);
         *self.last_failure() = None;
         self.trouble.send_if_modified(|trouble| trouble.take().is_some())
     }
@@ -73,20 +95,25 @@ impl Health {
         reason
     }
 
-    /// Ends with the reason once the cluster cannot be reached.
-    pub(super) async fn goes_down(&self) -> Box<str> {
+    /// Ends with the reason once the cluster does not serve us.
+    pub(super) async fn goes_down(&self) -> Trouble {
         first(&self.trouble).await
     }
 }
 
-/// Waits for a text.
-async fn first(texts: &watch::Sender<Option<Box<str>>>) -> Box<str> {
-    let mut texts = texts.subscribe();
+/// What librdkafka says without its account of the connection, which changes with every attempt.
+fn brief(reason: &str) -> &str {
+    reason.find(" (after ").map_or(reason, |end| &reason[..end])
+}
+
+/// Waits for a value.
+async fn first<T: Clone>(values: &watch::Sender<Option<T>>) -> T {
+    let mut values = values.subscribe();
     loop {
-        if let Some(text) = texts.borrow_and_update().clone() {
-            return text;
+        if let Some(value) = values.borrow_and_update().clone() {
+            return value;
         }
-        if texts.changed().await.is_err() {
+        if values.changed().await.is_err() {
             // It cannot be: the caller holds the sender.
             std::future::pending::<()>().await;
         }
@@ -121,7 +148,7 @@ pub(super) fn report(health: &Health, error: &KafkaError, reason: &str) {
         | RDKafkaErrorCode::SaslAuthenticationFailed
         | RDKafkaErrorCode::SSL => {
             if health.refused(reason) {
-                tracing::error!("Kafka refuses us: {reason}");
+                tracing::error!("Kafka refuses the login: {}", brief(reason));
             }
         }
         // One node of several: the others serve on, and librdkafka connects again by itself.
@@ -168,14 +195,15 @@ mod tests {
 
     #[test]
     fn a_refusal_says_more_than_connections_that_are_gone() {
+        let told = |health: &Health| health.trouble().map(|trouble| trouble.to_string());
         let health = Health::default();
         assert!(health.down("1/1 brokers are down"));
         let error = KafkaError::Global(RDKafkaErrorCode::Authentication);
-        report(&health, &error, "wrong password");
+        report(&health, &error, "wrong password (after 3ms in state AUTH_REQ)");
         assert!(!health.down("1/1 brokers are down"));
-        assert_eq!(health.trouble().as_deref(), Some("wrong password"));
+        assert_eq!(told(&health).as_deref(), Some("refuses the login: wrong password"));
         assert!(health.up() && !health.is_down());
         assert!(health.down("1/1 brokers are down"));
-        assert_eq!(health.trouble().as_deref(), Some("1/1 brokers are down"));
+        assert_eq!(told(&health).as_deref(), Some("cannot be reached: 1/1 brokers are down"));
     }
 }

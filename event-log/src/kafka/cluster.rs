@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::client::{Context, Health};
+use super::client::{Context, Health, Trouble};
 use super::config::{Config, Connection};
 use super::incarnation::TopicId;
 use super::native::NativeError;
@@ -95,14 +95,14 @@ impl Cluster {
         tokio::select! {
             biased;
             answer = answer => answer.unwrap_or(Err(LogError::Closed)),
-            reason = self.health.goes_down() => Err(unreachable(&reason)),
+            trouble = self.health.goes_down() => Err(not_served(&trouble)),
         }
     }
 
     /// # Errors
     /// [`LogError::Unavailable`] while the cluster cannot be reached.
     pub(super) fn reachable(&self) -> Result<(), LogError> {
-        self.health.trouble().map_or(Ok(()), |reason| Err(unreachable(&reason)))
+        self.health.trouble().map_or(Ok(()), |trouble| Err(not_served(&trouble)))
     }
 
     /// Partitions of a topic; `None` if it does not exist. The producer asks, so that it knows them from then on: it takes no
@@ -209,6 +209,7 @@ impl Cluster {
             Ok(Err(AppendError::NoSuchPartition(topic, partition))) => {
                 Err(LogError::NoSuchPartition(topic, partition))
             }
+            Ok(Err(AppendError::Unavailable(reason))) => Err(LogError::Unavailable(reason)),
             Ok(Err(error)) => Err(LogError::Unavailable(error.to_string().into())),
             Err(_) => Err(LogError::Closed),
         }
@@ -280,8 +281,8 @@ pub(super) fn unavailable(error: &KafkaError) -> LogError {
     LogError::Unavailable(format!("Kafka: {error}").into())
 }
 
-fn unreachable(reason: &str) -> LogError {
-    LogError::Unavailable(format!("Kafka cannot be reached: {reason}").into())
+fn not_served(trouble: &Trouble) -> LogError {
+    LogError::Unavailable(format!("Kafka {trouble}").into())
 }
 
 /// Kafka does not know the partition: it may come yet, so the caller is told to try again.

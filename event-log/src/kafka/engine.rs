@@ -315,8 +315,8 @@ impl Shared {
             in_use.extend(lock(&self.clusters).get(&self.config.connection).cloned());
         }
         let trouble = |cluster: &Arc<Cluster>| {
-            let reason = cluster.health.trouble()?;
-            Some(format!("Kafka at {} cannot be reached: {reason}", cluster.connection.bootstrap_servers))
+            let trouble = cluster.health.trouble()?;
+            Some(format!("Kafka at {} {trouble}", cluster.connection.bootstrap_servers))
         };
         let troubles: Vec<_> = in_use.iter().filter_map(trouble).collect();
         let unavailable = (troubles.len() == in_use.len()).then(|| troubles.first().cloned()).flatten();
@@ -359,6 +359,7 @@ async fn tidy(log: Weak<Shared>) {
 fn not_stored(error: &LogError) -> AppendError {
     match error {
         LogError::Closed => AppendError::Closed,
+        LogError::Unavailable(reason) => AppendError::Unavailable(reason.clone()),
         other => AppendError::Unavailable(other.to_string().into()),
     }
 }

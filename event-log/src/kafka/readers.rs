@@ -157,11 +157,11 @@ impl Readers {
                 () = cursor.ready() => continue,
                 () = self.closed() => return Err(ReadError::Log(LogError::Closed)),
                 // Whoever waits for news waits for Kafka, too.
-                reason = self.health.goes_down(), if !limit.wait => reason,
-                () = sleep(limits::KAFKA_READ_TIMEOUT), if !limit.wait => "it does not answer".into(),
+                trouble = self.health.goes_down(), if !limit.wait => format!("Kafka {trouble}"),
+                () = sleep(limits::KAFKA_READ_TIMEOUT), if !limit.wait => "Kafka cannot be read: it does not answer".to_owned(),
             };
             lent.give_up().await;
-            return Err(ReadError::Log(LogError::Unavailable(format!("Kafka cannot be read: {why}").into())));
+            return Err(ReadError::Log(LogError::Unavailable(why.into())));
         }
     }
 

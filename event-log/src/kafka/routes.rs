@@ -92,7 +92,7 @@ async fn watch_over(cluster: Weak<Cluster>) {
     loop {
         let Some(cluster) = cluster.upgrade() else { return };
         let suspicion = tokio::select! {
-            _ = tick.tick() => cluster.health.trouble(),
+            _ = tick.tick() => cluster.health.trouble().map(|trouble| trouble.reason().into()),
             reason = cluster.health.suspected() => Some(reason),
         };
         let tidied = tokio::task::spawn_blocking(move || {

@@ -57,7 +57,7 @@ pub(super) async fn ensure(cluster: &Arc<Cluster>, spec: &TopicSpec) -> Result<T
             heard_of(cluster, &spec.name, made.partitions).await?
         }
     };
-    if is_events {
+    if is_events && !spec.kafka.handed_back {
         ensure_progress(cluster, &spec.name, partitions, found.is_some(), &spec.kafka).await?;
     }
     let lifetime = if is_events { lifetime(cluster, &spec.name).await } else { None };
@@ -245,6 +245,11 @@ async fn create(
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
             // Another process was quicker.
             Ok(Made { partitions: heard_of(cluster, name, 1).await?, by_us: false })
+        }
+        Some(Err((_, RDKafkaErrorCode::InvalidConfig))) => {
+            let settings: Vec<_> = config.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let text = format!("Kafka does not take one of its settings: {}", settings.join(", "));
+            Err(LogError::Topic(name.clone(), text.into()))
         }
         Some(Err((_, error))) => Err(refused(name, "it could not be made", error)),
         _ => {

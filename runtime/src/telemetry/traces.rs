@@ -23,9 +23,9 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 
 use super::TelemetryError;
+use super::told::Told;
 use crate::client::{Call, Client, ClientOptions, HttpClient, SystemResolver, Target};
 use crate::config::Config;
 use crate::egress::EgressPolicy;
@@ -175,17 +175,14 @@ struct Transport<C> {
     client: Arc<C>,
     target: Target,
     runtime: Handle,
-    /// When a failure was last told.
-    told: Mutex<Option<Instant>>,
+    told: Mutex<Told>,
 }
 
 impl<C> Transport<C> {
     /// Says why spans are lost; of a collector that stays away once a minute.
     fn tell(&self, problem: &dyn fmt::Display) {
-        let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| now - told >= limits::TRACES_TOLD_EVERY) {
-            *told = Some(now);
+        if told.is_due(&problem.to_string(), limits::TROUBLE_TOLD_EVERY) {
             tracing::warn!(collector = self.target.origin(), %problem, "spans cannot be exported");
         }
     }

@@ -199,3 +199,13 @@ async fn progress_that_kafka_would_delete_is_refused() {
     let Err(LogError::Topic(topic, why)) = &made else { panic!("{made:?}") };
     assert!(topic.as_str() == progress && why.contains("cleanup.policy=compact"), "{topic}: {why}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_kafka_does_not_take_is_named() {
+    let Some((place, _)) = place().await else { return };
+    let mut wanted = spec(place.events(), 1);
+    wanted.kafka.config.insert("cleanup.policy".into(), "shred".into());
+    let made = place.open().ensure_topic(&wanted).await;
+    let Err(LogError::Topic(topic, why)) = &made else { panic!("{made:?}") };
+    assert!(topic == place.events() && why.contains("cleanup.policy=shred"), "{topic}: {why}");
+}
