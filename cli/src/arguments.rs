@@ -18,7 +18,7 @@ use crate::run;
   pelton sink 127.0.0.1:9000          a subscriber that prints what it gets
   pelton send -b quickstart -t greeting -d '{\"hello\":\"pelton\"}'
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no Pelton answers, 4 not found, 74 the disk failed (run).
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no Pelton answers, 4 not found, 74 the disk failed (run). \
 Every error has a code; `pelton explain CODE` says what to do.")]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -15,7 +15,7 @@ use crate::resources::name;
   pelton replay paid --from 2026-05-01T00:00:00Z
   pelton replay paid --from earliest --to 2026-05-01T12:00:00Z
 
-The events that are still kept are delivered to the trigger's subscriber once more, beside those that come in meanwhile.
+The events that are still kept are delivered to the trigger's subscriber once more, beside those that come in meanwhile. \
 Events of the replay that match are delivered whether they were delivered before or not.")]
 pub(crate) struct Arguments {
     /// The trigger: NAME or NAMESPACE/NAME

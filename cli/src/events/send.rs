@@ -30,7 +30,7 @@ use summary::Counts;
   pelton send -b orders -f events.jsonl            one CloudEvent as JSON a line; what a line leaves out is filled in
   pelton send -t load -d '{}' --count 100000 --rate 5000 --connections 16
 
-The ids of the events that were accepted are printed, one a line, once they are durable; a summary on standard error ends
+The ids of the events that were accepted are printed, one a line, once they are durable; a summary on standard error ends \
 it. An event that is answered with 429 or 503 is sent again after `Retry-After`, with the same id.")]
 pub(crate) struct Arguments {
     /// The broker: NAME or NAMESPACE/NAME

@@ -17,7 +17,7 @@ use crate::resources::{documents, files};
   pelton check .
   pelton check brokers.yaml triggers.yaml
 
-The files are checked together, as `pelton run` would read them. Exit code 1 tells that there are errors; warnings alone
+The files are checked together, as `pelton run` would read them. Exit code 1 tells that there are errors; warnings alone \
 are no failure.")]
 pub(crate) struct Arguments {
     /// Files or folders of YAML documents, or `-`

@@ -17,8 +17,8 @@ use crate::output::{self, Format};
   pelton apply -f trigger.yaml
   pelton apply -f brokers/ -f triggers/
 
-All resources are applied or, if one is wrong, none. Those that name no namespace are in that of -n; one that names another
-than -n is refused. They are kept in DIR/pelton-managed/ of the running Pelton; what a
+All resources are applied or, if one is wrong, none. Those that name no namespace are in that of -n; one that names another \
+than -n is refused. They are kept in DIR/pelton-managed/ of the running Pelton; what a \
 file of yours defines there is changed in that file.")]
 pub(crate) struct Arguments {
     /// File or folder of YAML documents, or `-`; may be repeated

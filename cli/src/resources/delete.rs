@@ -16,7 +16,7 @@ use crate::failure::Failure;
   pelton delete trigger paid
   pelton delete -f trigger.yaml
 
-What was made by `pelton apply` is deleted; what a file of yours defines is deleted there. The progress of a trigger and
+What was made by `pelton apply` is deleted; what a file of yours defines is deleted there. The progress of a trigger and \
 the events of a broker are kept for 7 days in case they come back.")]
 pub(crate) struct Arguments {
     /// Kind and name, as in `trigger paid` or `trigger/paid`

@@ -15,8 +15,8 @@ use crate::output::{self, Format};
   pelton hand-back orders           Pelton stops, Knative can go on
   pelton hand-back orders --undo    Pelton goes on where Knative has stopped
 
-Every dispatcher stops with the Broker; then the consumer group of each of its triggers is set to the lowest offset without an
-end. Knative's dispatchers go on from there: what Pelton delivered beyond it comes twice, nothing is left out. Events still
+Every dispatcher stops with the Broker; then the consumer group of each of its triggers is set to the lowest offset without an \
+end. Knative's dispatchers go on from there: what Pelton delivered beyond it comes twice, nothing is left out. Events still \
 come in here meanwhile. Given again, the command leaves a broker alone that has been handed back.")]
 pub(crate) struct Arguments {
     /// The broker: NAME or NAMESPACE/NAME

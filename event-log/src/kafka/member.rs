@@ -153,7 +153,9 @@ impl Member {
     }
 
     fn assigned(&mut self, partitions: &[Partition]) {
-        tracing::info!(topic = %self.owner.events, ?partitions, "partitions gained");
+        if !partitions.is_empty() {
+            tracing::info!(topic = %self.owner.events, ?partitions, "partitions gained");
+        }
         let list = self.list(partitions);
         let assigned = self.consumer.incremental_assign(&list).and_then(|()| self.consumer.pause(&list));
         if let Err(error) = assigned {
