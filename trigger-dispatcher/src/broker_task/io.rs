@@ -178,6 +178,8 @@ impl Line {
             if let Some(group) = &group
                 && let Some(offset) = self.committed(&resolve.trigger, group).await?
             {
+                let (trigger, partition) = (&resolve.trigger, self.partition);
+                tracing::info!(%trigger, %group, partition, offset, "the trigger goes on where its consumer group has stopped");
                 return Ok(offset);
             }
             let (log, topic) = (&self.io.log, &self.io.topics.events);
