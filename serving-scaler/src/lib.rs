@@ -5,5 +5,7 @@
 //! production. No Service is run yet: only `pelton simulate decide` asks, and it asks for policy `kpa`.
 
 pub mod decision;
+pub mod limits;
+pub mod replicas;
 pub mod signals;
 pub mod simulator;

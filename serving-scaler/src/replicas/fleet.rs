@@ -1,0 +1,255 @@
+//! Which replicas of a revision there are, and what is to be done to have as many as are wanted. Pure.
+//!
+//! A replica *starts*, is *ready*, *drains* (takes nothing new, finishes what it has) and *ends*. One that ends unasked is
+//! started again, at once if it had run steadily, else after a while that grows with every failure.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::limits::{RESTART_WAIT_MAX, RESTART_WAIT_MIN, STEADY_AFTER};
+
+/// A replica, unique in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId(pub u64);
+
+impl ReplicaId {
+    /// The name that people see: the revision and a number.
+    #[must_use]
+    pub fn name(self, revision: &str) -> String {
+        format!("{revision}-{}", self.0)
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a replica is in its life. Times are since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its program is started, and is not ready yet.
+    Starting,
+    /// It takes requests on this port.
+    Ready {
+        /// The port.
+        port: u16,
+        /// Since when.
+        since: Duration,
+    },
+    /// It was ready, and says that it is not at the moment.
+    NotReady,
+    /// It finishes what it has, at most until then.
+    Draining {
+        /// Then it is told to end, whatever it still has.
+        until: Duration,
+    },
+    /// It was told to end.
+    Ending,
+}
+
+/// A replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Which.
+    pub id: ReplicaId,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// When it was started.
+    pub began: Duration,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Start this replica.
+    Start(ReplicaId),
+    /// Send requests to it, on this port.
+    Admit(ReplicaId, u16),
+    /// Send nothing new to it.
+    Withdraw(ReplicaId),
+    /// Tell it to end.
+    End(ReplicaId),
+}
+
+/// What a replica tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// It takes requests on this port.
+    Ready(u16),
+    /// It takes none at the moment.
+    NotReady,
+    /// It is gone; why.
+    Ended(Box<str>),
+}
+
+/// The replicas of a revision.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    members: Vec<Member>,
+    desired: u32,
+    /// Ends in a row that nobody had asked for.
+    failures: u32,
+    /// Before that, no replica is started.
+    start_at: Duration,
+    /// Why the last replica ended that nobody had told to.
+    last_failure: Option<Box<str>>,
+}
+
+impl Fleet {
+    /// The replicas, oldest first.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Why the last replica ended that nobody had told to, as long as none was ready since.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<&str> {
+        self.last_failure.as_deref()
+    }
+
+    /// Ends in a row that nobody had asked for, and when the next replica is started.
+    #[must_use]
+    pub const fn failures(&self) -> (u32, Duration) {
+        (self.failures, self.start_at)
+    }
+
+    /// Replicas that take requests.
+    #[must_use]
+    pub fn ready(&self) -> u32 {
+        self.count(|phase| matches!(phase, Phase::Ready { .. }))
+    }
+
+    /// Replicas that will take requests, as far as one can know.
+    #[must_use]
+    pub fn starting(&self) -> u32 {
+        self.count(|phase| matches!(phase, Phase::Starting | Phase::NotReady))
+    }
+
+    fn count(&self, is_one: impl Fn(Phase) -> bool) -> u32 {
+        let count = self.members.iter().filter(|member| is_one(member.phase)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// So many are wanted from now on.
+    pub const fn want(&mut self, desired: u32) {
+        self.desired = desired;
+    }
+
+    /// Takes in what a replica tells; answers what is to be done at once.
+    pub fn hear(&mut self, id: ReplicaId, news: News, now: Duration) -> Option<Order> {
+        let index = self.members.iter().position(|member| member.id == id)?;
+        let member = &mut self.members[index];
+        match (news, member.phase) {
+            (News::Ready(port), Phase::Starting | Phase::NotReady) => {
+                member.phase = Phase::Ready { port, since: now };
+                self.last_failure = None;
+                Some(Order::Admit(id, port))
+            }
+            (News::NotReady, Phase::Ready { .. }) => {
+                member.phase = Phase::NotReady;
+                Some(Order::Withdraw(id))
+            }
+            (News::Ready(_) | News::NotReady, _) => None,
+            (News::Ended(why), phase) => {
+                self.members.remove(index);
+                if !matches!(phase, Phase::Draining { .. } | Phase::Ending) {
+                    self.failed(phase, why, now);
+                }
+                Some(Order::Withdraw(id))
+            }
+        }
+    }
+
+    fn failed(&mut self, phase: Phase, why: Box<str>, now: Duration) {
+        self.last_failure = Some(why);
+        let ran_steadily =
+            matches!(phase, Phase::Ready { since, .. } if now.saturating_sub(since) >= STEADY_AFTER);
+        if ran_steadily {
+            (self.failures, self.start_at) = (0, now);
+            return;
+        }
+        let wait = RESTART_WAIT_MIN.saturating_mul(1 << self.failures.min(16)).min(RESTART_WAIT_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.start_at = self.start_at.max(now + wait);
+    }
+
+    /// What is to be done now. `in_flight` tells the requests that a replica has; `drain` how long they may take; `next`
+    /// gives ids of replicas.
+    pub fn step(
+        &mut self,
+        now: Duration,
+        drain: Duration,
+        in_flight: impl Fn(ReplicaId) -> u32,
+        mut next: impl FnMut() -> ReplicaId,
+    ) -> Vec<Order> {
+        let mut orders = Vec::new();
+        self.end_drained(now, &in_flight, &mut orders);
+        let there = (self.ready() + self.starting()) as usize;
+        let desired = self.desired as usize;
+        if there > desired {
+            self.drain(there - desired, now + drain, &in_flight, &mut orders);
+            self.end_drained(now, &in_flight, &mut orders);
+        } else if there < desired && now >= self.start_at {
+            // After a failure one is tried before the others.
+            let count = if self.failures > 0 { 1.min(desired - there) } else { desired - there };
+            let count = if self.failures > 0 && self.starting() > 0 { 0 } else { count };
+            for _ in 0..count {
+                let id = next();
+                self.members.push(Member { id, phase: Phase::Starting, began: now });
+                orders.push(Order::Start(id));
+            }
+        }
+        orders
+    }
+
+    /// Those who start go first, then those with the least to finish, the youngest first.
+    fn drain(
+        &mut self,
+        count: usize,
+        until: Duration,
+        in_flight: &impl Fn(ReplicaId) -> u32,
+        orders: &mut Vec<Order>,
+    ) {
+        let mut candidates: Vec<_> = self
+            .members
+            .iter()
+            .filter_map(|member| match member.phase {
+                Phase::Starting | Phase::NotReady => Some((0, in_flight(member.id), member.id)),
+                Phase::Ready { .. } => Some((1, in_flight(member.id), member.id)),
+                Phase::Draining { .. } | Phase::Ending => None,
+            })
+            .collect();
+        candidates.sort_by_key(|(rank, in_flight, id)| (*rank, *in_flight, std::cmp::Reverse(*id)));
+        for (_, _, id) in candidates.into_iter().take(count) {
+            orders.push(Order::Withdraw(id));
+            if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+                member.phase = Phase::Draining { until };
+            }
+        }
+    }
+
+    fn end_drained(&mut self, now: Duration, in_flight: &impl Fn(ReplicaId) -> u32, orders: &mut Vec<Order>) {
+        for member in &mut self.members {
+            if let Phase::Draining { until } = member.phase
+                && (now >= until || in_flight(member.id) == 0)
+            {
+                member.phase = Phase::Ending;
+                orders.push(Order::End(member.id));
+            }
+        }
+    }
+
+    /// When there is something to do, if nothing else happens.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Duration> {
+        let drained = self.members.iter().filter_map(|member| match member.phase {
+            Phase::Draining { until } => Some(until),
+            _ => None,
+        });
+        let is_short = self.ready() + self.starting() < self.desired;
+        drained.chain(is_short.then_some(self.start_at)).min()
+    }
+}
