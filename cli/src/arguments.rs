@@ -83,6 +83,9 @@ pub(crate) enum Command {
     /// Run control alone: topics and the admin API
     #[command(after_help = run::role_help("control"))]
     Control(run::Arguments),
+    /// Hold a replica of a Service; Pelton starts it
+    #[command(hide = true)]
+    ReplicaShim(run::replica_shim::Arguments),
     /// Create or change the resources of YAML files
     Apply(apply::Arguments),
     /// Delete resources

@@ -35,6 +35,7 @@ fn execute(command: Command, global: &Global) -> Result<(), Failure> {
         Command::Broker(arguments) => run::run(&arguments, Role::Broker),
         Command::Dispatcher(arguments) => run::run(&arguments, Role::Dispatcher),
         Command::Control(arguments) => run::run(&arguments, Role::Control),
+        Command::ReplicaShim(arguments) => run::replica_shim::run(arguments),
         // Tools that work alone.
         Command::Check(arguments) => offline::check::run(&arguments, global),
         Command::Simulate(arguments) => offline::simulate::run(&arguments, global.output),

@@ -5,6 +5,7 @@ mod log_metrics;
 mod parts;
 mod ready;
 mod registered;
+pub(crate) mod replica_shim;
 mod services;
 mod settings;
 

@@ -171,9 +171,13 @@ impl Fleet {
             (self.failures, self.start_at) = (0, now);
             return;
         }
+        if now < self.start_at {
+            // Those that fail together are one failure.
+            return;
+        }
         let wait = RESTART_WAIT_MIN.saturating_mul(1 << self.failures.min(16)).min(RESTART_WAIT_MAX);
         self.failures = self.failures.saturating_add(1);
-        self.start_at = self.start_at.max(now + wait);
+        self.start_at = now + wait;
     }
 
     /// What is to be done now. `in_flight` tells the requests that a replica has; `drain` how long they may take; `next`
@@ -251,5 +255,188 @@ impl Fleet {
         });
         let is_short = self.ready() + self.starting() < self.desired;
         drained.chain(is_short.then_some(self.start_at)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DRAIN: Duration = Duration::from_secs(300);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// A fleet with its ids and the requests of its replicas.
+    #[derive(Default)]
+    struct World {
+        fleet: Fleet,
+        next: u64,
+        in_flight: BTreeMap<u64, u32>,
+    }
+
+    impl World {
+        fn step(&mut self, now: u64) -> Vec<Order> {
+            let in_flight = |id: ReplicaId| self.in_flight.get(&id.0).copied().unwrap_or(0);
+            let next = &mut self.next;
+            self.fleet.step(at(now), DRAIN, in_flight, || {
+                *next += 1;
+                ReplicaId(*next)
+            })
+        }
+
+        fn want(&mut self, desired: u32, now: u64) -> Vec<Order> {
+            self.fleet.want(desired);
+            self.step(now)
+        }
+
+        fn ready(&mut self, id: u64, now: u64) {
+            let port = 20_000 + u16::try_from(id).unwrap();
+            let order = self.fleet.hear(ReplicaId(id), News::Ready(port), at(now));
+            assert_eq!(order, Some(Order::Admit(ReplicaId(id), port)));
+        }
+
+        fn ended(&mut self, id: u64, now: u64) {
+            self.fleet.hear(ReplicaId(id), News::Ended("it exited with code 1".into()), at(now));
+        }
+    }
+
+    fn start(ids: impl IntoIterator<Item = u64>) -> Vec<Order> {
+        ids.into_iter().map(|id| Order::Start(ReplicaId(id))).collect()
+    }
+
+    #[test]
+    fn as_many_are_started_as_are_wanted() {
+        let mut world = World::default();
+        assert_eq!(world.want(3, 0), start(1..=3));
+        assert_eq!(world.step(1), []);
+        world.ready(2, 1);
+        assert_eq!((world.fleet.ready(), world.fleet.starting()), (1, 2));
+        assert_eq!(world.want(5, 2), start(4..=5));
+    }
+
+    #[test]
+    fn the_idle_go_first_and_the_busy_finish() {
+        let mut world = World::default();
+        world.want(4, 0);
+        (1..=3).for_each(|id| world.ready(id, 1));
+        world.in_flight = BTreeMap::from([(1, 1), (2, 0), (3, 0)]);
+        let gone = |id| [Order::Withdraw(ReplicaId(id)), Order::End(ReplicaId(id))];
+        assert_eq!(world.want(3, 2), gone(4), "who starts serves nobody yet");
+        assert_eq!(world.want(2, 3), gone(3), "of two idle ones the younger");
+        assert_eq!(
+            world.want(0, 4),
+            [Order::Withdraw(ReplicaId(2)), Order::Withdraw(ReplicaId(1)), Order::End(ReplicaId(2))]
+        );
+        assert_eq!(world.step(303), [], "the request goes on");
+        assert_eq!(world.fleet.next_at(), Some(at(304)));
+        assert_eq!(world.step(304), [Order::End(ReplicaId(1))], "until its time is over");
+    }
+
+    #[test]
+    fn who_finishes_earlier_ends_earlier() {
+        let mut world = World::default();
+        world.want(1, 0);
+        world.ready(1, 1);
+        world.in_flight = BTreeMap::from([(1, 1)]);
+        assert_eq!(world.want(0, 2), [Order::Withdraw(ReplicaId(1))]);
+        world.in_flight.clear();
+        assert_eq!(world.step(3), [Order::End(ReplicaId(1))]);
+        world.ended(1, 4);
+        assert_eq!(world.fleet.last_failure(), None, "it was told to");
+        assert_eq!(world.want(1, 5), start([2]), "and nothing is waited for");
+    }
+
+    #[test]
+    fn a_replica_that_ran_steadily_is_replaced_at_once() {
+        let mut world = World::default();
+        world.want(1, 0);
+        world.ready(1, 1);
+        world.ended(1, 11);
+        assert_eq!(world.step(11), start([2]));
+    }
+
+    #[test]
+    fn a_crash_loop_backs_off_and_one_is_tried_at_a_time() {
+        let mut world = World::default();
+        world.want(3, 0);
+        (1..=3).for_each(|id| world.ended(id, 0));
+        assert_eq!(world.fleet.next_at(), Some(at(1)), "those that fail together are one failure");
+        assert_eq!(world.step(0), []);
+        assert_eq!(world.step(1), start([4]));
+        assert_eq!(world.step(2), [], "the others wait for it");
+        world.ended(4, 5);
+        assert_eq!(world.step(6), []);
+        assert_eq!(world.step(7), start([5]), "2 s after the second failure");
+        assert_eq!(world.fleet.last_failure(), Some("it exited with code 1"));
+        for round in 0..10 {
+            world.ended(5 + round, 100 * (round + 1));
+            assert!(world.fleet.next_at().unwrap() <= at(100 * (round + 1)) + RESTART_WAIT_MAX);
+            assert_eq!(world.step(100 * (round + 1) + 60).len(), 1);
+        }
+    }
+
+    #[test]
+    fn once_one_is_ready_after_failures_the_others_follow() {
+        let mut world = World::default();
+        world.want(3, 0);
+        (1..=3).for_each(|id| world.ended(id, 0));
+        assert_eq!(world.step(1), start([4]));
+        world.ready(4, 5);
+        assert_eq!(world.step(5), start([5]), "still one after the other");
+        world.ready(5, 6);
+        assert_eq!(world.step(6), start([6]));
+    }
+
+    #[test]
+    fn one_that_is_not_ready_for_a_while_takes_nothing() {
+        let mut world = World::default();
+        world.want(1, 0);
+        world.ready(1, 1);
+        let id = ReplicaId(1);
+        assert_eq!(world.fleet.hear(id, News::NotReady, at(2)), Some(Order::Withdraw(id)));
+        assert_eq!(world.step(2), [], "it counts as one that starts");
+        world.ready(1, 3);
+    }
+
+    proptest! {
+        /// Whatever happens: never more are started than wanted, and with good luck the number is reached.
+        #[test]
+        fn the_number_is_reached_and_never_passed(actions in proptest::collection::vec((0_u8..5, 0_u32..6), 1..60)) {
+            let mut world = World::default();
+            let mut now = 0;
+            for (action, number) in actions {
+                now += 1;
+                let ids: Vec<u64> = world.fleet.members().iter().map(|member| member.id.0).collect();
+                let chosen = ids.get(number as usize).map(|id| ReplicaId(*id));
+                match (action, chosen) {
+                    (0, _) => world.fleet.want(number),
+                    (1, Some(id)) => { world.fleet.hear(id, News::Ready(1), at(now)); }
+                    (2, Some(id)) => { world.fleet.hear(id, News::NotReady, at(now)); }
+                    (3, Some(id)) => { world.fleet.hear(id, News::Ended("x".into()), at(now)); }
+                    (4, Some(id)) => { world.in_flight.insert(id.0, number); }
+                    _ => {}
+                }
+                let desired = world.fleet.desired;
+                world.step(now);
+                prop_assert!(world.fleet.ready() + world.fleet.starting() <= desired);
+            }
+            world.in_flight.clear();
+            for _ in 0..20 {
+                now += 100;
+                world.step(now);
+                for member in world.fleet.members().to_vec() {
+                    let news = if member.phase == Phase::Ending { News::Ended("".into()) } else { News::Ready(1) };
+                    world.fleet.hear(member.id, news, at(now));
+                }
+            }
+            prop_assert_eq!(world.fleet.ready(), world.fleet.desired);
+            prop_assert_eq!(world.fleet.members().len(), world.fleet.desired as usize);
+        }
     }
 }

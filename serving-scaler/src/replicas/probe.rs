@@ -1,5 +1,6 @@
 //! Whether a replica is ready.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -110,11 +111,11 @@ async fn get(stream: TcpStream, path: &str, address: SocketAddr) -> Result<(), S
     // When the connection ends, the answer is there or an error.
     let driven = async {
         let _ = connection.await;
-        std::future::pending::<()>().await;
+        std::future::pending::<Infallible>().await
     };
     tokio::select! {
         answer = answer => answer,
-        () = driven => Ok(()),
+        never = driven => match never {},
     }
 }
 

@@ -1,0 +1,3 @@
+//! Services as users meet them: the real binary, real replicas.
+
+mod shim;
