@@ -18,3 +18,28 @@ pub const STEADY_AFTER: Duration = Duration::from_secs(10);
 pub const RESTART_WAIT_MIN: Duration = Duration::from_secs(1);
 /// The longest wait before a replica is started anew.
 pub const RESTART_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long the gateway must be in the way before the last replica goes (Knative: `scale-to-zero-grace-period`).
+pub const PROXY_GRACE: Duration = Duration::from_secs(30);
+/// Replicas grow at most by this factor at a time (Knative: `max-scale-up-rate`).
+pub const SCALE_UP_RATE_MAX: f64 = 1000.0;
+/// Replicas shrink at most by this factor at a time (Knative: `max-scale-down-rate`).
+pub const SCALE_DOWN_RATE_MAX: f64 = 2.0;
+/// Over this time the rate of events is averaged.
+pub const RATE_WINDOW: Duration = Duration::from_secs(60);
+/// What a delivery takes as long as nothing was measured.
+pub const SERVICE_TIME_UNKNOWN: Duration = Duration::from_secs(1);
+
+/// Time for a connection to a replica.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of the head of an answer.
+pub const HEADER_BYTES_MAX: usize = 64 << 10;
+/// Idle connections that are kept to a replica.
+pub const IDLE_CONNECTIONS_MAX: usize = 100;
+/// Time after which an idle connection is not used again: replicas close theirs, too.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval of HTTP/2 pings; two unanswered ones close a connection.
+pub const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Replicas that are tried for a request of which nothing was sent.
+pub const REPLICAS_TRIED_MAX: u32 = 5;
+/// What a client is told to wait for where there is no place.
+pub const RETRY_AFTER_BUSY: Duration = Duration::from_secs(1);
