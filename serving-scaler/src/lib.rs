@@ -2,10 +2,13 @@
 //!
 //! The modules are in the order of a decision's way: *signals* are averaged over windows, a *decision* turns them into a
 //! number of replicas. Both are synchronous and pure: time is an argument, so that one code serves tests, simulation and
-//! production. No Service is run yet: only `pelton simulate decide` asks, and it asks for policy `kpa`.
+//! production. Requests wait for a place on a replica in a *queue*, which also measures them. No Service is run yet: only `pelton simulate decide` asks, and it asks for policy `kpa`.
 
 pub mod decision;
+pub mod gateway;
 pub mod limits;
+pub mod queue;
 pub mod replicas;
+pub mod scaling;
 pub mod signals;
 pub mod simulator;

@@ -101,6 +101,12 @@ impl Sizing {
         Self { activity: Activity::Activating, since: now, is_initialized: false, has_timed_out: false }
     }
 
+    /// A revision that reached its initial scale before, and has nothing to do.
+    #[must_use]
+    pub const fn initialized(now: Duration) -> Self {
+        Self { activity: Activity::Inactive, since: now, is_initialized: true, has_timed_out: false }
+    }
+
     /// What the revision is about, and since when.
     #[must_use]
     pub const fn activity(&self) -> (Activity, Duration) {

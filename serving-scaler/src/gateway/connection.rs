@@ -5,6 +5,7 @@
 //! and whether the replica has closed it is looked at before it is used again.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -159,11 +160,17 @@ async fn open_h2c(replica: &str) -> io::Result<http2::SendRequest<Incoming>> {
 }
 
 /// An HTTP/1.1 connection.
-#[derive(Debug)]
 struct Http1 {
     sender: http1::SendRequest<Incoming>,
-    driver: http1::UpgradeableConnection<TokioIo<TcpStream>, Incoming>,
+    /// hyper has no name for it.
+    driver: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>,
     idle_since: Instant,
+}
+
+impl fmt::Debug for Http1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http1").field("sender", &self.sender).finish_non_exhaustive()
+    }
 }
 
 impl Http1 {
@@ -173,7 +180,7 @@ impl Http1 {
             .handshake(connect(replica).await?)
             .await
             .map_err(io::Error::other)?;
-        Ok(Self { sender, driver: driver.with_upgrades(), idle_since: Instant::now() })
+        Ok(Self { sender, driver: Box::pin(driver.with_upgrades()), idle_since: Instant::now() })
     }
 
     /// Lets the connection see what the socket has, without waiting; false if it can take no request (any more).
@@ -204,7 +211,7 @@ impl InUse {
         let mut ended = false;
         let answer = poll_fn(|cx| {
             if !ended {
-                ended = Pin::new(&mut *driver).poll(cx).is_ready();
+                ended = driver.as_mut().poll(cx).is_ready();
             }
             answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         })
@@ -219,7 +226,7 @@ impl InUse {
     /// Lets the connection go on while a body is read from it.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         if let Some(connection) = &mut self.connection
-            && Pin::new(&mut connection.driver).poll(cx).is_ready()
+            && connection.driver.as_mut().poll(cx).is_ready()
         {
             self.connection = None;
         }

@@ -5,6 +5,7 @@
 //! *body* of the answer streams back. A *tunnel* is what a connection becomes that changes its protocol. Requests without an
 //! answer get a *refusal*.
 
+mod address;
 mod body;
 mod connection;
 mod headers;

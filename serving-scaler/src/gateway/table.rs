@@ -12,7 +12,7 @@ use pelton_resources::{NamespacedName, Protocol};
 
 use super::Refusal;
 use crate::queue::Queue;
-use crate::routes::{Address, TAG_HEADER};
+use super::address::{Address, TAG_HEADER};
 
 /// A revision that takes requests, as far as the gateway needs to know it.
 #[derive(Debug)]

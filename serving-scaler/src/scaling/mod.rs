@@ -16,7 +16,7 @@ use crate::decision::sizing::{Activity, Limits, Reachability, Situation, Sizing}
 use crate::decision::{combined, kpa};
 use crate::limits::{PROXY_GRACE, SCALE_DOWN_RATE_MAX, SCALE_UP_RATE_MAX};
 use crate::replicas::Fleet;
-use crate::signals::window::{Aggregation, Window};
+use crate::signals::{Aggregation, Window};
 
 pub use events::{ServiceTimes, TriggerRates};
 pub use explain::{Cause, Explained};
@@ -128,7 +128,7 @@ impl Scaling {
         let autoscaling = &rules.template.autoscaling;
         let aggregation = match autoscaling.aggregation {
             AggregationSetting::Linear => Aggregation::Linear,
-            AggregationSetting::WeightedExponential => Aggregation::WeightedExponential,
+            AggregationSetting::WeightedExponential => Aggregation::Weighted,
         };
         let panic_window = panic_window(autoscaling.window, autoscaling.panic_window_percentage);
         let (sizing, initial) = if has_run {
@@ -272,4 +272,18 @@ fn decider(rules: &Rules, ready: u32, now: Duration) -> Decider {
 pub(crate) fn panic_window(stable: Duration, percentage: f64) -> Duration {
     let seconds = (stable.as_secs_f64() * percentage / 100.0).round().max(1.0);
     Duration::from_secs_f64(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_windows_are_whole_seconds() {
+        let rows = [(10, 10.0, 1), (600, 10.0, 60), (60, 50.0, 30), (60, 51.0, 31), (6, 1.0, 1)];
+        for (stable, percentage, expected) in rows {
+            let found = panic_window(Duration::from_secs(stable), percentage);
+            assert_eq!(found, Duration::from_secs(expected), "{stable} s, {percentage} %");
+        }
+    }
 }

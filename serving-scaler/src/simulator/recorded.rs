@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::decision::kpa::{Decider, Decision, Observed, Spec, TICK};
+use crate::scaling::panic_window;
 use crate::signals::{Aggregation, Window};
 
 /// The second that a recording counts from: 1 700 000 000 s after the Unix epoch.
@@ -81,12 +82,6 @@ impl Recorded {
     }
 }
 
-/// The panic window: a share of the stable one in whole seconds, at least one.
-fn panic_window(stable: Duration, percentage: f64) -> Duration {
-    let seconds = (stable.as_secs_f64() * percentage / 100.0).round().max(1.0);
-    Duration::from_secs_f64(seconds)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,15 +95,6 @@ mod tests {
             ..Spec::default()
         };
         RecordedSpec { decision, panic_window_percentage: 10.0, aggregation: Aggregation::Linear }
-    }
-
-    #[test]
-    fn panic_windows_are_whole_seconds() {
-        let rows = [(10, 10.0, 1), (600, 10.0, 60), (60, 50.0, 30), (60, 51.0, 31), (6, 1.0, 1)];
-        for (stable, percentage, expected) in rows {
-            let found = panic_window(Duration::from_secs(stable), percentage);
-            assert_eq!(found, Duration::from_secs(expected), "{stable} s, {percentage} %");
-        }
     }
 
     #[test]
