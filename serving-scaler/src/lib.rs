@@ -4,6 +4,15 @@
 //! number of replicas. Both are synchronous and pure: time is an argument, so that one code serves tests, simulation and
 //! production. No Service is run yet: only `pelton simulate decide` asks, and it asks for policy `kpa`.
 
+mod condition;
 pub mod decision;
+#[cfg(test)]
+mod fixtures;
+pub mod limits;
+pub mod revisions;
 pub mod signals;
 pub mod simulator;
+mod state_file;
+
+pub use condition::{Cause, Condition};
+pub use state_file::StateError;
