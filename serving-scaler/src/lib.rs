@@ -4,11 +4,19 @@
 //! number of replicas. Both are synchronous and pure: time is an argument, so that one code serves tests, simulation and
 //! production. Requests wait for a place on a replica in a *queue*, which also measures them. No Service is run yet: only `pelton simulate decide` asks, and it asks for policy `kpa`.
 
+mod condition;
 pub mod decision;
+#[cfg(test)]
+mod fixtures;
 pub mod gateway;
 pub mod limits;
 pub mod queue;
 pub mod replicas;
+pub mod revisions;
 pub mod scaling;
 pub mod signals;
 pub mod simulator;
+mod state_file;
+
+pub use condition::{Cause, Condition};
+pub use state_file::StateError;
