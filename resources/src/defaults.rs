@@ -18,6 +18,8 @@ pub struct Defaults {
     pub retention: RetentionPolicy,
     /// What the log lies on.
     pub engine: Engine,
+    /// Whether this process runs Services.
+    pub runs_services: bool,
 }
 
 /// What the log lies on.
@@ -31,7 +33,7 @@ pub enum Engine {
 }
 
 impl Default for Defaults {
-    /// 10 partitions, as Knative's; 7 days and 10 GiB of events; 30 days of dead letters.
+    /// 10 partitions, as Knative's; 7 days and 10 GiB of events; 30 days of dead letters. Services are run.
     fn default() -> Self {
         let retention = RetentionPolicy {
             age: 7 * DAY,
@@ -39,6 +41,6 @@ impl Default for Defaults {
             bytes: 10 << 30,
             on_full: OnFull::Refuse,
         };
-        Self { delivery: DeliveryPolicy::default(), partitions: 10, retention, engine: Engine::default() }
+        Self { delivery: DeliveryPolicy::default(), partitions: 10, retention, engine: Engine::default(), runs_services: true }
     }
 }

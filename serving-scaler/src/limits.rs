@@ -63,3 +63,11 @@ pub const REVISIONS_IDLE_MAX: usize = 1000;
 pub const GENERATION_DIGITS_MIN: usize = 5;
 /// Parts into which traffic can be cut: a random number below this chooses a revision.
 pub const TRAFFIC_PARTS: u32 = 10_000;
+/// Characters of a host that a refusal tells back.
+pub const SHOWN_HOST_CHARS: usize = 128;
+/// How often the replicas of a stopping Pelton are looked at: whether their requests have ended.
+pub const STOP_CHECK: Duration = Duration::from_millis(20);
+/// Time that replicas have to end when Pelton stops, before it leaves them to their shims.
+pub const STOP_WAIT: Duration = Duration::from_secs(35);
+/// How long a replica may go on after SIGTERM.
+pub const REPLICA_GRACE: Duration = Duration::from_secs(30);

@@ -89,7 +89,7 @@ pub(super) async fn start(
     let store = FolderStore::open(FolderConfig {
         dir: resources.to_owned(),
         data_dir: config.data.dir.clone(),
-        defaults: settings::defaults(config),
+        defaults: settings::defaults(config, role),
     })
     .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
     // Before the log: a port that is taken leaves no data directory behind.

@@ -7,6 +7,7 @@ use pelton_event_log::{embedded, kafka};
 use pelton_resources::{BackoffPolicy, Defaults, DeliveryPolicy, Engine, OnFull, RetentionPolicy};
 use pelton_runtime::config::{self, Config, ConfigErrors, Effective, Flag, Row};
 
+use super::Role;
 use crate::failure::Failure;
 
 /// The flags that are settings.
@@ -91,7 +92,7 @@ pub(super) fn kafka(config: &Config) -> kafka::Config {
 }
 
 /// What holds where no resource says anything.
-pub(super) fn defaults(config: &Config) -> Defaults {
+pub(super) fn defaults(config: &Config, role: Role) -> Defaults {
     let (delivery, log) = (&config.delivery, &config.log);
     Defaults {
         delivery: DeliveryPolicy {
@@ -117,6 +118,7 @@ pub(super) fn defaults(config: &Config) -> Defaults {
             },
         },
         engine: if config.kafka.servers.is_empty() { Engine::Embedded } else { Engine::Kafka },
+        runs_services: role == Role::All,
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn build(
     problems: Vec<Problem>,
 ) -> Arc<Snapshot> {
     let mut world = World::of(documents);
+    world.runs_services = defaults.runs_services;
     world.note_broken(&problems);
     let (roads, names) = (dead_letter_roads(&world), Names::of(documents));
     let mut builder = Builder { roads, world, names, defaults, problems };
@@ -48,9 +49,9 @@ pub(super) fn build(
                 triggers.insert(document.name.clone(), kept(trigger, previous.triggers.get(&document.name)));
             }
             Content::Service(service) => {
-                builder.note_waiting_service(document, service);
-                let before = previous.services.get(&document.name).filter(|before| *before == service);
-                services.insert(document.name.clone(), before.unwrap_or(service).clone());
+                let service = builder.service(document, service);
+                let before = previous.services.get(&document.name).filter(|before| **before == service);
+                services.insert(document.name.clone(), before.cloned().unwrap_or(service));
             }
             Content::ConfigMap(config) => builder.note_config(document, config),
             Content::Secret => {}
@@ -239,12 +240,15 @@ impl<'a> Builder<'a> {
         self.roads.add(&trigger.broker, to);
     }
 
-    /// Tells that a Service is not in service, where it says so itself.
-    fn note_waiting_service(&mut self, document: &Document, service: &Service) {
-        if let Readiness::NotReady(reason) = &service.readiness {
-            let (line, message) = (document.line, reason.message.clone());
-            self.problems.push(problem(Severity::Warning, "PEL-1321", document, line, "", message));
+    /// A Service as its document says; where none is run, not ready and with a word about it.
+    fn service(&mut self, document: &Document, service: &Arc<Service>) -> Arc<Service> {
+        if self.defaults.runs_services {
+            return service.clone();
         }
+        let message = "this process does not run Services; `pelton run` does";
+        self.problems.push(problem(Severity::Warning, "PEL-1321", document, document.line, "", message.into()));
+        let readiness = Readiness::not_ready("ServingNotServed", message);
+        Arc::new(Service { readiness, ..Service::clone(service) })
     }
 
     /// Settings of a ConfigMap that have no effect, if some broker refers to it.

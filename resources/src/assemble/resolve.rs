@@ -32,18 +32,18 @@ pub(super) fn resolve(target: &Target, world: &World<'_>) -> Result<Option<Desti
                 path.unwrap_or_default()
             ))))
         }
-        ("serving.knative.dev/v1", "Service") => Err(Unresolved {
-            reason: "ServingNotServed",
-            message: format!(
-                "this version of Pelton does not run Knative Services such as {}; write its address as uri",
-                reference.name
-            ),
-        }),
+        ("serving.knative.dev/v1", "Service") => match world.find_service(&reference.name) {
+            Ok(()) => {
+                let path = path.unwrap_or_else(|| "/".to_owned());
+                Ok(Some(Destination::Service { name: reference.name.clone(), path }))
+            }
+            Err((reason, message)) => Err(Unresolved { reason, message }),
+        },
         (api_version, kind) => Err(Unresolved {
             reason: "KindNotServed",
             message: format!(
-                "Pelton resolves Broker (eventing.knative.dev/v1) and Service (v1), not {kind} ({api_version}) {}; write \
-                 its address as uri",
+                "Pelton resolves Broker (eventing.knative.dev/v1) and Service (v1, serving.knative.dev/v1), not {kind} \
+                 ({api_version}) {}; write its address as uri",
                 reference.name
             ),
         }),

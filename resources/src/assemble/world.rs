@@ -18,6 +18,9 @@ pub(super) struct World<'a> {
     /// What is wrong with resources whose documents have errors; they may be in force by their last good state.
     broken: BTreeMap<(Kind, NamespacedName), String>,
     pub(super) triggers: Vec<&'a TriggerSpec>,
+    services: BTreeSet<&'a NamespacedName>,
+    /// Whether this process runs Services.
+    pub(super) runs_services: bool,
     pub(super) configs: BTreeMap<&'a NamespacedName, (&'a Document, &'a ConfigSpec)>,
     pub(super) secrets: BTreeMap<&'a NamespacedName, &'a Document>,
     broker_defaults: Option<(&'a Document, &'a BrokerDefaults)>,
@@ -32,6 +35,8 @@ impl<'a> World<'a> {
             broker_documents: BTreeMap::new(),
             broken: BTreeMap::new(),
             triggers: Vec::new(),
+            services: BTreeSet::new(),
+            runs_services: true,
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
             broker_defaults: None,
@@ -44,7 +49,9 @@ impl<'a> World<'a> {
                     world.broker_documents.insert(&document.name, document);
                 }
                 Content::Trigger(spec) => world.triggers.push(spec),
-                Content::Service(_) => {}
+                Content::Service(_) => {
+                    world.services.insert(&document.name);
+                }
                 Content::ConfigMap(config) => {
                     if (document.name.namespace(), document.name.name()) == BROKER_DEFAULTS {
                         world.broker_defaults =
@@ -100,6 +107,23 @@ impl<'a> World<'a> {
         } else {
             format!("there is no Broker {name}; add it, or {correct}")
         })
+    }
+
+    /// Whether a Service is in force and run here; else a word and a sentence that say why not.
+    pub(super) fn find_service(&self, name: &NamespacedName) -> Result<(), (&'static str, String)> {
+        if !self.runs_services {
+            let message = format!("this process does not run Services such as {name}; `pelton run` does");
+            return Err(("ServingNotServed", message));
+        }
+        if self.services.contains(name) {
+            return Ok(());
+        }
+        let message = if self.why_broken(Kind::Service, name).is_some() {
+            format!("Service {name} is not in force because of its own errors")
+        } else {
+            format!("there is no Service {name} (serving.knative.dev/v1); add it, or correct the ref")
+        };
+        Err(("DestinationNotFound", message))
     }
 
     /// The document whose dead letter sink a trigger without one of its own gets.

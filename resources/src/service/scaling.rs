@@ -177,7 +177,8 @@ impl Default for ScalingSettings {
 
 impl ScalingSettings {
     /// These bounds, and where one is unset that of `template`. They may contradict each other, which reading refuses.
-    pub(crate) fn bounds_over(&self, template: ScaleBounds) -> ScaleBounds {
+    #[must_use]
+    pub fn bounds_over(&self, template: ScaleBounds) -> ScaleBounds {
         ScaleBounds {
             min: self.min_scale.unwrap_or(template.min),
             max: self.max_scale.map_or(template.max, |max| (max > 0).then_some(max)),

@@ -5,7 +5,6 @@
 //! *body* of the answer streams back. A *tunnel* is what a connection becomes that changes its protocol. Requests without an
 //! answer get a *refusal*.
 
-mod address;
 mod body;
 mod connection;
 mod headers;
@@ -24,9 +23,9 @@ use tokio::time::{Instant, timeout_at};
 
 pub use body::{CutOff, ResponseBody};
 pub use refusal::Refusal;
-pub use table::{Backend, Found, ServiceEntry, Table};
+pub use table::{Backend, Found, ServiceEntry, Shares, Table};
 
-use crate::limits::REPLICAS_TRIED_MAX;
+use crate::limits::{REPLICAS_TRIED_MAX, TRAFFIC_PARTS};
 use crate::queue::{Class, Slot};
 use body::{Streamed, Times};
 use connection::{Answer, Connections, Failure};
@@ -61,7 +60,7 @@ impl Gateway {
         client: IpAddr,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let began = Instant::now();
-        let Found { backend, path } = self.table.load().find(&request, fastrand::u16(..))?;
+        let Found { backend, path } = self.table.load().find(&request, fastrand::u32(..TRAFFIC_PARTS))?;
         let timeout = backend.timeout;
         let times = Times { began, timeout, idle_timeout: backend.idle_timeout };
         let over = |_| Refusal::Timeout(timeout);

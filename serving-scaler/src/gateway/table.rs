@@ -11,8 +11,14 @@ use http::uri::PathAndQuery;
 use pelton_resources::{NamespacedName, Protocol};
 
 use super::Refusal;
+use crate::limits::{SHOWN_HOST_CHARS, TRAFFIC_PARTS};
 use crate::queue::Queue;
-use super::address::{Address, TAG_HEADER};
+use crate::serving::Held;
+use crate::routes::{PathAddress, of_host, of_path};
+
+/// The header that names a tag (Knative Serving, tag header based routing).
+const TAG_HEADER: &str = "knative-serving-tag";
+
 
 /// A revision that takes requests, as far as the gateway needs to know it.
 #[derive(Debug)]
@@ -29,16 +35,20 @@ pub struct Backend {
     pub response_start_timeout: Duration,
     /// How long an answer may pause between two bytes; `None`: as long as it likes.
     pub idle_timeout: Option<Duration>,
+    /// How long deliveries held their places.
+    pub held: Held,
 }
+
+/// Revisions and their shares of the traffic in percent, which add up to 100; empty: none takes requests.
+pub type Shares = Vec<(u8, Arc<Backend>)>;
 
 /// A Service and where its requests go.
 #[derive(Debug, Default)]
 pub struct ServiceEntry {
-    /// Revisions and their shares of the traffic, in hundredths of a percent, which add up to 10,000; empty: none takes
-    /// requests.
-    pub traffic: Vec<(u16, Arc<Backend>)>,
-    /// Revisions that are reached by a tag.
-    pub tags: HashMap<Box<str>, Arc<Backend>>,
+    /// Where requests without a tag go.
+    pub traffic: Shares,
+    /// Where requests with a tag go.
+    pub tags: HashMap<Box<str>, Shares>,
     /// Why it takes no requests, if it takes none.
     pub not_ready: String,
 }
@@ -75,43 +85,59 @@ impl Table {
     ///
     /// # Errors
     /// [`Refusal`] if there is none.
-    pub fn find<B>(&self, request: &Request<B>, random: u16) -> Result<Found, Refusal> {
-        let host = request.uri().host().or_else(|| request.headers().get(HOST)?.to_str().ok()).unwrap_or_default();
+    pub fn find<B>(&self, request: &Request<B>, random: u32) -> Result<Found, Refusal> {
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        let exists = |name: &NamespacedName| self.services.contains_key(name);
-        let address = Address::of(host, path, exists)
-            .ok_or_else(|| Refusal::NoSuchService(format!("{host}{}", request.uri().path())))?;
+        let (service, tag, path) = match of_path(path) {
+            Some(PathAddress { service, rest }) => (service, None, PathAndQuery::try_from(&*rest).ok()),
+            None => {
+                let (service, tag) = self.of_host(request)?;
+                (service, tag, None)
+            }
+        };
         let header = request.headers().get(TAG_HEADER).and_then(|tag| tag.to_str().ok());
-        let tag = address.tag.as_deref().or(header);
-        let rest = address.path.and_then(|path| PathAndQuery::try_from(path).ok());
-        let entry = self
-            .services
-            .get(&address.service)
-            .ok_or_else(|| Refusal::NoSuchService(address.service.to_string()))?;
-        let backend = entry.backend(tag, random).ok_or_else(|| Refusal::NotReady {
-            service: address.service.clone(),
-            reason: entry.not_ready.clone(),
-        })?;
-        Ok(Found { backend: backend.clone(), path: rest })
+        let entry =
+            self.services.get(&service).ok_or_else(|| Refusal::NoSuchService(service.to_string()))?;
+        let shares = tag.as_deref().or(header).and_then(|tag| entry.tags.get(tag)).unwrap_or(&entry.traffic);
+        let backend = pick(shares, random)
+            .ok_or_else(|| Refusal::NotReady { service, reason: entry.not_ready.clone() })?;
+        Ok(Found { backend: backend.clone(), path })
+    }
+
+    fn of_host<B>(&self, request: &Request<B>) -> Result<(NamespacedName, Option<String>), Refusal> {
+        let header = || request.headers().get(HOST)?.to_str().ok();
+        let host = request.uri().host().or_else(header).unwrap_or_default();
+        let exists = |name: &NamespacedName, tag: Option<&str>| {
+            let entry = self.services.get(name);
+            entry.is_some_and(|entry| tag.is_none_or(|tag| entry.tags.contains_key(tag)))
+        };
+        let address = of_host(host, exists).ok_or_else(|| Refusal::NoSuchService(shown(host)))?;
+        Ok((address.service, address.tag))
     }
 }
 
+/// A host as it is told back.
+fn shown(host: &str) -> String {
+    host.chars().take(SHOWN_HOST_CHARS).collect()
+}
+
 impl ServiceEntry {
-    /// The revision of that tag; without one, or if it is unknown as a header's may be, that which the traffic chooses.
-    fn backend(&self, tag: Option<&str>, random: u16) -> Option<&Arc<Backend>> {
-        if let Some(backend) = tag.and_then(|tag| self.tags.get(tag)) {
+    /// The revision that the traffic chooses.
+    #[must_use]
+    pub fn backend(&self, random: u32) -> Option<&Arc<Backend>> {
+        pick(&self.traffic, random)
+    }
+}
+
+/// Over all of `random`, below [`TRAFFIC_PARTS`], each revision comes up exactly as often as its share says.
+fn pick(shares: &Shares, random: u32) -> Option<&Arc<Backend>> {
+    let mut percent = u8::try_from(random / (TRAFFIC_PARTS / 100)).unwrap_or(99);
+    for (share, backend) in shares {
+        if percent < *share {
             return Some(backend);
         }
-        // 65,536 is no multiple of 10,000: the first 5,536 would be taken more often.
-        let mut at = u16::try_from(u32::from(random) * 10_000 / 65_536).unwrap_or(0);
-        for (share, backend) in &self.traffic {
-            if at < *share {
-                return Some(backend);
-            }
-            at -= share;
-        }
-        None
+        percent -= share;
     }
+    None
 }
 
 impl fmt::Debug for Table {

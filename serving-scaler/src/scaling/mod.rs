@@ -53,6 +53,12 @@ impl Rules {
         Self { template, settings, bounds, reachability }
     }
 
+    /// What the Service says of its scaling.
+    #[must_use]
+    pub const fn settings(&self) -> &ScalingSettings {
+        &self.settings
+    }
+
     fn limits(&self) -> Limits {
         let autoscaling = &self.template.autoscaling;
         Limits {

@@ -40,13 +40,6 @@ const NOT_SERVED: [(&str, &str); 4] = [
     ("knative.aliyun.com/", "this version reads Knative's annotations and those of Pelton only"),
 ];
 
-/// Why a Service is not in service, whatever it says.
-const NOT_SERVED_YET: (&str, &str) = (
-    "NotServedYet",
-    "this version of Pelton reads and checks Services, but does not run them; start the program yourself, and write its \
-     address as uri where events are to go there",
-);
-
 /// Reads a Service document, but for its identity `name`.
 pub(crate) fn read(
     document: &mut Fields<'_>,
@@ -83,7 +76,7 @@ pub(crate) fn read(
         traffic,
         scaling: settings.values,
         rollout_duration: rollout_duration.map(|(duration, _)| duration).unwrap_or_default(),
-        readiness: Readiness::not_ready(NOT_SERVED_YET.0, NOT_SERVED_YET.1),
+        readiness: Readiness::Ready,
     })
 }
 

@@ -1,0 +1,107 @@
+//! What others hold of serving: the gateway, places for deliveries, the state of Services.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures_core::future::BoxFuture;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use pelton_resources::contracts::{NoSlot, ResourceStatus, Slot, Slots, StatusSource};
+use pelton_resources::{Kind, NamespacedName, Snapshot};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::view::{Board, ServiceView};
+use crate::gateway::{Backend, Gateway, ResponseBody, Table};
+use crate::limits::TRAFFIC_PARTS;
+use crate::queue::{Class, Closed, NoPlace, Slot as Place};
+
+/// Serving, for those who use it. A clone is the same.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    gateway: Gateway,
+    table: watch::Receiver<Arc<Table>>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    board: Arc<Board>,
+}
+
+/// A delivery's place, which tells how long it was held.
+struct Held {
+    backend: Arc<Backend>,
+    since: Instant,
+    _place: Place,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.backend.held.add(self.since.elapsed());
+    }
+}
+
+impl Handle {
+    pub(super) const fn new(
+        gateway: Gateway,
+        table: watch::Receiver<Arc<Table>>,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        board: Arc<Board>,
+    ) -> Self {
+        Self { gateway, table, snapshots, board }
+    }
+
+    /// Answers an HTTP request to a Service.
+    pub async fn handle(&self, request: Request<Incoming>, client: IpAddr) -> Response<ResponseBody> {
+        self.gateway.handle(request, client).await
+    }
+
+    /// The Services as they are, by name.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceView> {
+        self.board.services()
+    }
+
+    async fn place(&self, service: &NamespacedName) -> Result<Slot, NoSlot> {
+        let mut table = self.table.clone();
+        loop {
+            let known = table.borrow_and_update().clone();
+            let entry = known.service(service);
+            if let Some(backend) = entry.and_then(|entry| entry.backend(fastrand::u32(..TRAFFIC_PARTS))) {
+                match backend.queue.acquire(Class::Delivery).await {
+                    Ok(place) => {
+                        let replica = Box::from(&**place.replica());
+                        let held = Held { backend: backend.clone(), since: Instant::now(), _place: place };
+                        return Ok(Slot::new(replica, held));
+                    }
+                    Err(NoPlace::Closed(Closed::DoesNotStart(reason))) => {
+                        return Err(NoSlot::DoesNotStart { service: service.clone(), reason: (*reason).into() });
+                    }
+                    // Another revision takes its place; and a line that is full gets shorter.
+                    Err(NoPlace::Closed(Closed::Gone) | NoPlace::Full) => {}
+                }
+            } else if let Some(reason) = entry.map(|entry| &entry.not_ready).filter(|reason| !reason.is_empty()) {
+                return Err(NoSlot::DoesNotStart { service: service.clone(), reason: reason.as_str().into() });
+            } else if !self.snapshots.borrow().services.contains_key(service) {
+                return Err(NoSlot::NoSuchService(service.clone()));
+            }
+            // It may be too new to be in the table. Serving may also stop; deliveries then stop as well.
+            let changed = tokio::time::timeout(crate::limits::RETRY_AFTER_BUSY, table.changed()).await;
+            if matches!(changed, Ok(Err(_))) {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Slots for Handle {
+    fn acquire<'a>(&'a self, service: &'a NamespacedName) -> BoxFuture<'a, Result<Slot, NoSlot>> {
+        Box::pin(self.place(service))
+    }
+}
+
+impl StatusSource for Handle {
+    fn status(&self, kind: Kind, name: &NamespacedName) -> Option<ResourceStatus> {
+        if kind != Kind::Service {
+            return None;
+        }
+        self.board.service(name).map(|view| view.status())
+    }
+}
