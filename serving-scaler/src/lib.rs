@@ -10,6 +10,7 @@ pub mod decision;
 mod fixtures;
 pub mod limits;
 pub mod revisions;
+pub mod routes;
 pub mod signals;
 pub mod simulator;
 mod state_file;

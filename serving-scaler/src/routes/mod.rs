@@ -1,0 +1,5 @@
+//! Routes.
+
+mod rollout;
+
+pub use rollout::{Rollout, Share};
