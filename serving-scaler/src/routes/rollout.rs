@@ -120,14 +120,18 @@ impl Rollout {
 
     /// Whether it can have been written by this code.
     pub(super) fn is_sound(&self) -> bool {
-        let sum: u32 = self.percents().map(u32::from).sum();
         let step_fits = |moving: Moving| {
             moving.pace.is_none_or(|pace| (1..=100).contains(&pace.step_size) && pace.step_duration > 0)
         };
         let only_shares_move = self.moving.is_none() == (self.shares.len() <= 1);
         let none_is_empty = self.shares.len() <= 1 || self.percents().all(|percent| percent > 0);
-        let fits = self.percent <= 100 && (self.shares.is_empty() || sum == u32::from(self.percent));
+        let fits = self.percent <= 100 && (self.shares.is_empty() || self.sum() == u32::from(self.percent));
         fits && only_shares_move && none_is_empty && self.moving.is_none_or(step_fits)
+    }
+
+    /// What the shares add up to, in percent of all traffic.
+    pub(super) fn sum(&self) -> u32 {
+        self.percents().map(u32::from).sum()
     }
 
     fn percents(&self) -> impl Iterator<Item = u8> {
