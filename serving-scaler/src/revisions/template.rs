@@ -132,18 +132,18 @@ impl StoredTemplate {
             autoscaling,
             container,
             fingerprint,
-        } = template.clone();
+        } = template;
         Self {
-            name,
-            labels,
-            annotations,
-            container_concurrency,
-            timeout,
-            response_start_timeout,
-            idle_timeout,
-            progress_deadline,
+            name: name.clone(),
+            labels: labels.clone(),
+            annotations: annotations.clone(),
+            container_concurrency: *container_concurrency,
+            timeout: *timeout,
+            response_start_timeout: *response_start_timeout,
+            idle_timeout: *idle_timeout,
+            progress_deadline: *progress_deadline,
             autoscaling: StoredAutoscaling::of(autoscaling),
-            container: StoredContainer::of(container),
+            container: StoredContainer::of(container.clone()),
             fingerprint: fingerprint.to_string(),
         }
     }
@@ -167,7 +167,7 @@ impl StoredTemplate {
 }
 
 impl StoredAutoscaling {
-    fn of(autoscaling: Autoscaling) -> Self {
+    fn of(autoscaling: &Autoscaling) -> Self {
         let Autoscaling {
             metric,
             target,
@@ -182,7 +182,7 @@ impl StoredAutoscaling {
             scale_down_delay,
             scale_to_zero_pod_retention_period,
             aggregation,
-        } = autoscaling;
+        } = *autoscaling;
         Self {
             metric: metric.into(),
             target,
