@@ -1,8 +1,10 @@
-//! Serving: how many replicas a revision needs, decided from what is measured.
+//! Serving: which revisions a Service has, which of them a request goes to, and how many replicas each needs.
 //!
-//! The modules are in the order of a decision's way: *signals* are averaged over windows, a *decision* turns them into a
-//! number of replicas. Both are synchronous and pure: time is an argument, so that one code serves tests, simulation and
-//! production. No Service is run yet: only `pelton simulate decide` asks, and it asks for policy `kpa`.
+//! *Revisions* follow from the templates of Services, *routes* from their traffic and from what became of the revisions.
+//! How many replicas one needs is decided from what is measured: *signals* are averaged over windows, a *decision* turns
+//! them into a number. All of it is synchronous and pure: time and randomness are arguments, files are texts that somebody
+//! else reads and writes, so that one code serves tests, simulation and production. No Service is run yet: only
+//! `pelton simulate decide` asks, and it asks for policy `kpa`.
 
 mod condition;
 pub mod decision;
