@@ -1,5 +1,7 @@
 //! Whether a resource is in service, and if not, why.
 
+use std::borrow::Cow;
+
 /// Whether a resource is in service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Readiness {
@@ -14,7 +16,7 @@ pub enum Readiness {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     /// One CamelCase word, as in Knative's conditions (`BrokerNotFound`).
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// A sentence for people that says what to do.
     pub message: String,
 }
@@ -22,8 +24,8 @@ pub struct Reason {
 impl Readiness {
     /// Not in service because of `reason`.
     #[must_use]
-    pub fn not_ready(reason: &'static str, message: impl Into<String>) -> Self {
-        Self::NotReady(Reason { reason, message: message.into() })
+    pub fn not_ready(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::NotReady(Reason { reason: reason.into(), message: message.into() })
     }
 
     /// Whether it is in service.

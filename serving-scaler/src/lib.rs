@@ -1,8 +1,11 @@
-//! Serving: how many replicas a revision needs, decided from what is measured.
+//! Serving: Services whose replicas start, are sized and stop by themselves.
 //!
-//! The modules are in the order of a decision's way: *signals* are averaged over windows, a *decision* turns them into a
-//! number of replicas. Both are synchronous and pure: time is an argument, so that one code serves tests, simulation and
-//! production. Requests wait for a place on a replica in a *queue*, which also measures them. No Service is run yet: only `pelton simulate decide` asks, and it asks for policy `kpa`.
+//! Three ways go through here. That of a *document*: a changed template makes a new one of the [`revisions`], and [`routes`]
+//! say how much of the traffic it gets. That of a *request*: the [`gateway`] looks up its revision, and it waits in a
+//! [`queue`] for a place on one of the [`replicas`]. That of a *decision*: [`signals`] are averaged over windows, a
+//! [`decision`] turns them into a number, [`scaling`] sees to as many replicas. [`serving`] is the task that all three meet
+//! in. What decides is synchronous and pure: time and randomness are arguments, so that one code serves tests, simulation
+//! and production.
 
 mod condition;
 pub mod decision;

@@ -14,7 +14,7 @@ use super::Refusal;
 use crate::limits::{SHOWN_HOST_CHARS, TRAFFIC_PARTS};
 use crate::queue::Queue;
 use crate::serving::Held;
-use crate::routes::{PathAddress, of_host, of_path};
+use crate::routes::address::{PathAddress, of_host, of_path};
 
 /// The header that names a tag (Knative Serving, tag header based routing).
 const TAG_HEADER: &str = "knative-serving-tag";

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use pelton_resources::Source;
-use pelton_resources::{Assembly, Defaults, Overrides, assemble};
+use pelton_resources::{Assembly, Defaults, NamespacedName, Overrides, Source, assemble};
 
 use super::*;
 use crate::condition::{Cause, Condition};
@@ -162,7 +161,7 @@ fn the_latest_that_is_ready_stays_in_force() {
 #[test]
 fn old_revisions_are_given_up() {
     let few = Retention { min: 1, max: Some(1000), ..Retention::default() };
-    let none = |_: &pelton_resources::NamespacedName, _: &str| false;
+    let none = |_: &NamespacedName, _: &str| false;
     // Made at hours 0 to 5; the last is latest.
     let collected = |retention: &Retention, hour: u64| book_of(6).collect(none, retention, hour * HOUR).len();
     let rows = [
@@ -213,6 +212,18 @@ fn the_time_since_traffic_counts_from_its_end() {
     assert_eq!(book.get(&name("hello"), "hello-00002").unwrap().last_active, 60 * HOUR);
     assert_eq!(book.collect(|_, _| false, &retention, 75 * HOUR - 1), []);
     assert_eq!(book.collect(|_, _| false, &retention, 75 * HOUR), [removed("hello-00002")]);
+}
+
+#[test]
+fn those_out_of_traffic_for_longest_are_given_up_first() {
+    let retention = Retention { min: 0, max: Some(1), ..Retention::default() };
+    let mut book = book_of(4);
+    // Number 1 was in traffic last, though it is the oldest.
+    book.collect(|_, revision| revision == "hello-00001", &Retention::default(), 5 * HOUR);
+    assert_eq!(
+        book.collect(|_, _| false, &retention, 6 * HOUR),
+        [removed("hello-00002"), removed("hello-00003")]
+    );
 }
 
 #[test]

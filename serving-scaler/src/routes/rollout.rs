@@ -24,7 +24,9 @@ pub struct Share {
 }
 
 impl Share {
-    pub(super) fn new(revision: &str, percent: u8) -> Self {
+    /// So many percent to `revision`.
+    #[must_use]
+    pub fn new(revision: &str, percent: u8) -> Self {
         Self { revision: revision.to_owned(), percent }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pelton_resources::NamespacedName;
+
 use super::status::{RevisionStatus, RouteStatus, ServiceStatus};
 use super::*;
 use crate::StateError;
@@ -30,13 +32,13 @@ impl World {
     }
 
     /// Follows a document with image `image`, `traffic` and the duration of a rollout.
-    fn set(&mut self, image: u64, traffic: &str, rollout: &str) -> Vec<pelton_resources::NamespacedName> {
+    fn set(&mut self, image: u64, traffic: &str, rollout: &str) -> Vec<NamespacedName> {
         self.services = services(&[with_rollout("hello", "", &format!("a:{image}"), traffic, rollout)]);
         self.book.reconcile(&self.services, self.now);
         self.reconcile()
     }
 
-    fn reconcile(&mut self) -> Vec<pelton_resources::NamespacedName> {
+    fn reconcile(&mut self) -> Vec<NamespacedName> {
         self.routes.reconcile(&self.services, &self.book, self.now)
     }
 

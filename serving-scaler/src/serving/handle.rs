@@ -67,7 +67,7 @@ impl Handle {
             if let Some(backend) = entry.and_then(|entry| entry.backend(fastrand::u32(..TRAFFIC_PARTS))) {
                 match backend.queue.acquire(Class::Delivery).await {
                     Ok(place) => {
-                        let replica = Box::from(&**place.replica());
+                        let replica: Box<str> = (&**place.replica()).into();
                         let held = Held { backend: backend.clone(), since: Instant::now(), _place: place };
                         return Ok(Slot::new(replica, held));
                     }

@@ -12,7 +12,7 @@ use crate::condition::{Cause, Condition};
 use crate::queue::Class;
 use crate::replicas::Phase;
 use crate::revisions::Revision;
-use crate::routes::{RevisionStatus, ServiceStatus};
+use crate::routes::status::{RevisionStatus, ServiceStatus};
 use crate::scaling::Explained;
 
 /// A Service as it is.
