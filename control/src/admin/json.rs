@@ -53,7 +53,7 @@ pub(super) fn applied(one: &Written, snapshot: &Snapshot, statuses: &[Arc<dyn St
     let known = known(one.kind, &one.name, statuses);
     let not_ready = readiness.and_then(|readiness| not_ready(readiness, &known));
     result["ready"] = json!(readiness.map(|_| not_ready.is_none()));
-    result["reason"] = json!(not_ready.map(|reason| reason.reason));
+    result["reason"] = json!(not_ready.map(|reason| &reason.reason));
     result["message"] = json!(not_ready.map(|reason| reason.message.as_str()));
     result
 }
@@ -179,7 +179,7 @@ fn resource(
         "namespace": name.namespace(),
         "name": name.name(),
         "ready": not_ready.is_none(),
-        "reason": not_ready.map(|reason| reason.reason),
+        "reason": not_ready.map(|reason| &reason.reason),
         "message": not_ready.map(|reason| reason.message.as_str()),
         "spec": spec,
         "status": status(&known),

@@ -46,6 +46,7 @@ pub(super) struct Times {
 }
 
 /// An answer that still comes in, with all that it holds until its end.
+#[derive(Debug)]
 pub struct Streamed {
     incoming: Incoming,
     over: Option<InUse>,
