@@ -83,13 +83,9 @@ impl Queue {
     /// Several queues may share one; [`Queue::is_starved`] and [`Queue::loads`] tell which of them it was.
     #[must_use]
     pub fn new(container_concurrency: u32, poke: Arc<Notify>) -> Self {
-        Self::with_random(container_concurrency, poke, fastrand::Rng::new())
-    }
-
-    fn with_random(container_concurrency: u32, poke: Arc<Notify>, random: fastrand::Rng) -> Self {
         let state = State {
             core: Core::new(container_concurrency),
-            random,
+            random: fastrand::Rng::new(),
             requests: Concurrency::default(),
             deliveries: Concurrency::default(),
             was_starved: false,

@@ -233,18 +233,29 @@ fn who_does_not_come_holds_up_the_others_until_the_next_report() {
     drop(granted(&mut all[WAKES_MAX]));
 }
 
-/// A waker that looks at the queue when it is woken and when it is dropped, as that of a task that holds other places may.
-struct Curious(Queue);
+/// A waker that wants the lock when it is woken and when it is dropped, as that of a task that holds other places may.
+struct Curious {
+    queue: Queue,
+    found_it_locked: Arc<AtomicUsize>,
+}
+
+impl Curious {
+    fn look(&self) {
+        if self.queue.0.state.try_lock().is_err() {
+            self.found_it_locked.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
 
 impl Wake for Curious {
     fn wake(self: Arc<Self>) {
-        let _ = self.0.loads();
+        self.look();
     }
 }
 
 impl Drop for Curious {
     fn drop(&mut self) {
-        let _ = self.0.loads();
+        self.look();
     }
 }
 
@@ -252,8 +263,10 @@ impl Drop for Curious {
 fn nothing_of_others_runs_under_the_lock() {
     let queue = queue(1, &["a"]);
     let place = slot(&queue, Class::Request);
+    let found_it_locked = Arc::new(AtomicUsize::new(0));
     let poll_with_new_waker = |acquire: &mut Acquire| {
-        let waker = Waker::from(Arc::new(Curious(queue.clone())));
+        let curious = Curious { queue: queue.clone(), found_it_locked: Arc::clone(&found_it_locked) };
+        let waker = Waker::from(Arc::new(curious));
         assert!(Pin::new(acquire).poll(&mut Context::from_waker(&waker)).is_pending());
     };
     let [mut woken, mut left, mut closed] = [0; 3].map(|_| queue.acquire(Class::Request));
@@ -265,6 +278,7 @@ fn nothing_of_others_runs_under_the_lock() {
     drop(left);
     queue.close(Closed::Gone);
     assert!(matches!(poll(&mut closed), Poll::Ready(Err(_))));
+    assert_eq!(found_it_locked.load(Ordering::SeqCst), 0);
 }
 
 #[test]
