@@ -15,12 +15,14 @@ struct Line {
 /// All lines of a run.
 pub struct Report {
     lines: Vec<Line>,
+    /// Those of the machine: later this process is kept to some of them.
+    cores: usize,
 }
 
 impl Report {
     /// No lines yet.
     pub fn new() -> Self {
-        Self { lines: Vec::new() }
+        Self { lines: Vec::new(), cores: cores() }
     }
 
     /// Adds a line: what, the measured value, what stands beside it, the goal and whether it is met (`None`: no goal).
@@ -61,7 +63,7 @@ impl Report {
             text,
             "Commit {}, {} cores, Linux {}.\n",
             output("git", &["rev-parse", "--short", "HEAD"]),
-            cores(),
+            self.cores,
             output("uname", &["-r"])
         );
         text.push_str("| what | measured | beside it | goal | |\n|---|---:|---|---|---|\n");
