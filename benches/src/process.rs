@@ -150,7 +150,7 @@ impl Pelton {
         let start = Instant::now();
         let mut command = pinned(Core::Measured, &bin);
         command.arg(launch.role).arg(&resources).arg("--data").arg(folder.path().join("data"));
-        command.args(["--ingress", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--ingress", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command.args(launch.kafka.iter().flat_map(|servers| ["--kafka", servers]));
         command.env("PELTON__LOG_OUTPUT__FORMAT", "json").stderr(Stdio::piped());
         let mut child = command.spawn().expect("PELTON_BIN can be run");

@@ -81,7 +81,7 @@ impl Site {
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());
         command.arg(self.role).arg(self.resources()).arg("--data").arg(self.data());
-        for listener in ["--ingress", "--admin"] {
+        for listener in ["--ingress", "--gateway", "--admin"] {
             command.args([listener, "127.0.0.1:0"]);
         }
         command
@@ -116,7 +116,8 @@ impl Site {
         };
         let takes_events = ["run", "broker"].contains(&self.role);
         let ingress = if takes_events { find("ingress").await } else { SocketAddr::from(([0; 4], 0)) };
-        Pelton { ingress, admin: find("admin").await, child, log, _folder: Arc::clone(&self.folder) }
+        let gateway = if self.role == "run" { find("gateway").await } else { SocketAddr::from(([0; 4], 0)) };
+        Pelton { ingress, gateway, admin: find("admin").await, child, log, _folder: Arc::clone(&self.folder) }
     }
 }
 
@@ -151,6 +152,8 @@ fn listener(log: &Mutex<Vec<String>>, name: &str) -> Option<SocketAddr> {
 pub struct Pelton {
     /// Where events are sent to; port 0 for a role that takes none.
     pub ingress: SocketAddr,
+    /// Where Services are reached; port 0 for a role that runs none.
+    pub gateway: SocketAddr,
     /// The admin address.
     pub admin: SocketAddr,
     child: Child,

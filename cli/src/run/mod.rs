@@ -37,6 +37,11 @@ impl Role {
         matches!(self, Self::All | Self::Broker)
     }
 
+    /// Whether it runs Services.
+    const fn serves(self) -> bool {
+        matches!(self, Self::All)
+    }
+
     const fn delivers(self) -> bool {
         matches!(self, Self::All | Self::Dispatcher)
     }

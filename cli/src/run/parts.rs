@@ -12,7 +12,7 @@ use pelton_control::admin::{AdminConfig, AdminParts, router};
 use pelton_control::{FolderConfig, FolderStore, Topics, TopicsConfig};
 use pelton_event::http::Options;
 use pelton_event_log::EventLog;
-use pelton_resources::contracts::{Sender, StatusSource};
+use pelton_resources::contracts::{Sender, Slots, StatusSource};
 use pelton_resources::{NamespacedName, Snapshot};
 use pelton_runtime::client::{Client, ClientOptions, SystemResolver};
 use pelton_runtime::clock::Clock;
@@ -20,12 +20,14 @@ use pelton_runtime::config::{Config, TlsFiles};
 use pelton_runtime::drain::Drain;
 use pelton_runtime::listen::{BoundListener, ListenOptions, Listener, Peer};
 use pelton_runtime::telemetry::{Metrics, Tracer, Traces};
+use pelton_serving_scaler::replicas::{ContainerEngine, Machine, Ports, Shim};
+use pelton_serving_scaler::serving::{Config as ServingConfig, Handle as ServingHandle, Serving};
 use pelton_trigger_dispatcher::{BrokerSender, Dispatcher, HandBacker, HttpSender, Senders, TracedSender};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::registered::{NoDispatcher, RegisteredWriter, Registering, registered};
-use super::services::NoServices;
+use super::services::{Backlog, NoServices};
 use super::{Role, could_not_start, log, ready, settings};
 use crate::failure::Failure;
 
@@ -71,6 +73,7 @@ impl Running {
 /// The listeners, held before anything runs.
 struct Listeners {
     ingress: Option<BoundListener>,
+    gateway: Option<BoundListener>,
     admin: BoundListener,
 }
 
@@ -102,17 +105,29 @@ pub(super) async fn start(
     let (snapshots, in_force) = (topics.snapshots(), topics.in_force());
     let mut statuses: Vec<Arc<dyn StatusSource>> = Vec::new();
 
+    let addresses = listeners.addresses();
+    let backlog = Arc::new(Backlog::default());
+    let mut slots: Arc<dyn Slots> = Arc::new(NoServices);
+    if let Some(listener) = listeners.gateway {
+        let config = serving_config(config);
+        let (serving, handle) = Serving::open(config, snapshots.clone(), backlog.clone(), clock.clone())
+            .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
+        slots = Arc::new(handle.clone());
+        statuses.push(Arc::new(handle.clone()));
+        running.part("serving", serving.run(drain.clone()));
+        running.part("the gateway listener", serve_gateway(listener, handle, drain.clone()));
+    }
     let mut registering: Arc<dyn Registering> = Arc::new(NoDispatcher);
     if role.delivers() {
-        let (dispatcher, handle) = dispatcher(config, &log, &snapshots, &clock, &metrics, &tracer)?;
+        let (dispatcher, handle) = dispatcher(config, &log, &snapshots, slots, &clock, &metrics, &tracer)?;
         let handle = Arc::new(handle);
+        backlog.is(handle.clone());
         statuses.push(handle.clone());
         registering = handle;
         running.part("the dispatcher", dispatcher.run(drain.clone()));
     }
     let (serving, is_serving) = watch::channel(listeners.ingress.is_none());
     let mut ingress_handle = None;
-    let addresses = listeners.addresses();
     if let Some(listener) = listeners.ingress {
         let (ingress, handle) = Ingress::new(
             settings::ingress(config),
@@ -191,6 +206,27 @@ async fn serve_ingress(listener: BoundListener, handle: pelton_broker::Handle, d
     listener.serve_each(serve, drain).await;
 }
 
+/// Serves the gateway to Services.
+async fn serve_gateway(listener: BoundListener, handle: ServingHandle, drain: Drain) {
+    let serve = move |peer: Peer| {
+        let (handle, client) = (handle.clone(), peer.address.ip());
+        service_fn(move |request| {
+            let handle = handle.clone();
+            async move { Ok::<_, Infallible>(handle.handle(request, client).await) }
+        })
+    };
+    listener.serve_each(serve, drain).await;
+}
+
+fn serving_config(config: &Config) -> ServingConfig {
+    let machine = Machine {
+        shim: Shim::default(),
+        ports: Ports::new(config.serving.replica_ports.ports()),
+        engine: ContainerEngine::find(std::env::var_os("PATH")),
+    };
+    ServingConfig { data_dir: config.data.dir.clone(), machine }
+}
+
 fn admin_config(config: &Config, listeners: Vec<(&'static str, SocketAddr)>) -> AdminConfig {
     let admin = listeners.iter().find(|(name, _)| *name == ADMIN).map(|(_, address)| *address);
     AdminConfig {
@@ -202,12 +238,14 @@ fn admin_config(config: &Config, listeners: Vec<(&'static str, SocketAddr)>) -> 
 }
 
 const INGRESS: &str = "ingress";
+const GATEWAY: &str = "gateway";
 const ADMIN: &str = "admin";
 
 impl Listeners {
     fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        let ingress = self.ingress.as_ref().map(|listener| (INGRESS, listener.local_address()));
-        ingress.into_iter().chain([(ADMIN, self.admin.local_address())]).collect()
+        let others = [(INGRESS, &self.ingress), (GATEWAY, &self.gateway)].into_iter();
+        let others = others.filter_map(|(name, listener)| Some((name, listener.as_ref()?.local_address())));
+        others.chain([(ADMIN, self.admin.local_address())]).collect()
     }
 }
 
@@ -219,8 +257,11 @@ fn bind(config: &Config, role: Role) -> Result<Listeners, Failure> {
         Ok::<_, Failure>(listener)
     };
     let ingress = || bind(INGRESS, config.listen.ingress, &config.tls.ingress, (&config.ingress).into());
+    // Requests to Services may be long, and so may the pauses between them: their own time-outs are those of the Service.
+    let gateway = || bind(GATEWAY, config.listen.gateway, &config.tls.gateway, ListenOptions::default());
     Ok(Listeners {
         ingress: if role.takes_events() { Some(ingress()?) } else { None },
+        gateway: if role.serves() { Some(gateway()?) } else { None },
         // Limits of its own: an ingress that is kept small must not make probes and operators wait.
         admin: bind(ADMIN, config.listen.admin, &config.tls.admin, ListenOptions::default())?,
     })
@@ -230,6 +271,7 @@ fn dispatcher(
     config: &Config,
     log: &Arc<dyn EventLog>,
     snapshots: &watch::Receiver<Arc<Snapshot>>,
+    slots: Arc<dyn Slots>,
     clock: &Clock,
     metrics: &Metrics,
     tracer: &Tracer,
@@ -249,7 +291,7 @@ fn dispatcher(
         log.clone(),
         snapshots.clone(),
         senders,
-        Arc::new(NoServices),
+        slots,
         clock.clone(),
         metrics.registry(),
     )

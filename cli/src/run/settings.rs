@@ -28,9 +28,12 @@ pub(crate) struct SettingArguments {
     /// Kafka as the event log, instead of the embedded one
     #[arg(long, value_name = "HOST:PORT,…")]
     kafka: Option<String>,
-    /// Address of the gateway to Services (arrives with serving)
-    #[arg(long, hide = true, value_name = "ADDR")]
+    /// Address of the gateway to Services [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR")]
     gateway: Option<String>,
+    /// Ports that replicas of Services listen on [default: 20000-29999]
+    #[arg(long, value_name = "FIRST-LAST")]
+    replica_ports: Option<String>,
     /// Address of the EventBridge API (arrives with the adapter)
     #[arg(long, hide = true, value_name = "ADDR")]
     event_bridge: Option<String>,
@@ -56,6 +59,7 @@ impl SettingArguments {
             ("listen.ingress", "--ingress", &self.ingress),
             ("listen.admin", "--admin", &self.admin),
             ("listen.gateway", "--gateway", &self.gateway),
+            ("serving.replica-ports", "--replica-ports", &self.replica_ports),
             ("listen.event-bridge", "--event-bridge", &self.event_bridge),
         ];
         let given = |(key, name, value): (&'static str, &'static str, &Option<String>)| {
@@ -118,7 +122,7 @@ pub(super) fn defaults(config: &Config, role: Role) -> Defaults {
             },
         },
         engine: if config.kafka.servers.is_empty() { Engine::Embedded } else { Engine::Kafka },
-        runs_services: role == Role::All,
+        runs_services: role.serves(),
     }
 }
 

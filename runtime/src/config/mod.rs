@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 pub use error::{ConfigError, ConfigErrors};
 pub use sections::{
     Admin, BackoffPolicy, Config, Data, Delivery, Dispatch, Egress, Ingress, Listen, Log, LogFormat,
-    LogOutput, OnFull, Shutdown, Tls, TlsFiles, Traces,
+    LogOutput, OnFull, Serving, Shutdown, Tls, TlsFiles, Traces,
 };
-pub use values::{ByteSize, HumanDuration, Secret};
+pub use values::{ByteSize, HumanDuration, PortRange, Secret};
 
 /// Start of the names of environment variables that are settings.
 pub const ENVIRONMENT_PREFIX: &str = "PELTON__";

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{ByteSize, HumanDuration, Secret, optional};
+use super::values::{ByteSize, HumanDuration, PortRange, Secret, optional};
 use crate::egress::Network;
 
 /// Settings of a process, complete and valid.
@@ -31,6 +31,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// Where events may be sent.
     pub egress: Egress,
+    /// Running Services.
+    pub serving: Serving,
     /// The admin API.
     pub admin: Admin,
     /// Stopping.
@@ -70,8 +72,8 @@ impl Default for Listen {
 impl Listen {
     /// The listeners that this version serves, by name. The others open nothing, so that no rule concerns them.
     #[must_use]
-    pub const fn served(&self) -> [(&'static str, SocketAddr); 2] {
-        [("ingress", self.ingress), ("admin", self.admin)]
+    pub const fn served(&self) -> [(&'static str, SocketAddr); 3] {
+        [("ingress", self.ingress), ("gateway", self.gateway), ("admin", self.admin)]
     }
 
     /// True while no listener can be reached from another machine. Loopback targets and an admin API without a token
@@ -83,11 +85,8 @@ impl Listen {
 }
 
 /// Settings of listeners that this version does not serve. They are taken, so that one file fits every version.
-pub(super) const WITHOUT_EFFECT: [&str; 6] = [
-    "listen.gateway",
+pub(super) const WITHOUT_EFFECT: [&str; 3] = [
     "listen.event-bridge",
-    "tls.gateway.certificate",
-    "tls.gateway.key",
     "tls.event-bridge.certificate",
     "tls.event-bridge.key",
 ];
@@ -381,6 +380,20 @@ pub struct Shutdown {
 impl Default for Shutdown {
     fn default() -> Self {
         Self { grace: HumanDuration::from_secs(25) }
+    }
+}
+
+/// `[serving]`: running Services.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Serving {
+    /// The ports that replicas listen on, as `FIRST-LAST`.
+    pub replica_ports: PortRange,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Self { replica_ports: PortRange::new(20_000, 29_999) }
     }
 }
 

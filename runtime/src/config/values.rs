@@ -164,6 +164,46 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// Ports from one to another, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// The ports from `first` to `last`.
+    #[must_use]
+    pub const fn new(first: u16, last: u16) -> Self {
+        Self { first, last }
+    }
+
+    /// The ports.
+    #[must_use]
+    pub const fn ports(self) -> std::ops::RangeInclusive<u16> {
+        self.first..=self.last
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |text: &str| text.trim().parse().ok().filter(|port| *port > 0);
+        let ends = text.split_once('-').and_then(|(first, last)| Some((port(first)?, port(last)?)));
+        match ends {
+            Some((first, last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(format!("{text:?} is no range of ports; write the first and the last, like \"20000-29999\"")),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
 fn split_number(text: &str) -> Option<(u64, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     Some((text[..digits].parse().ok()?, &text[digits..]))
@@ -226,7 +266,7 @@ macro_rules! serde_as_text {
     )*};
 }
 
-serde_as_text!(HumanDuration, ByteSize);
+serde_as_text!(HumanDuration, ByteSize, PortRange);
 
 /// Optional settings: TOML has no null, so an empty text means "not set".
 pub(super) mod optional {

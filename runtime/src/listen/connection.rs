@@ -62,7 +62,7 @@ pub(super) async fn run<S, B>(
     let _added = watch.add(counters.clone(), waker);
     let io = TokioIo::new(Counted::new(stream, counters.clone()));
     let service = CountedService { service, counters: counters.clone() };
-    let mut connection = pin!(protocols.serve_connection(io, service));
+    let mut connection = pin!(protocols.serve_connection_with_upgrades(io, service));
     let mut shutting_down = false;
     let ended = poll_fn(|cx| {
         match counters.order() {

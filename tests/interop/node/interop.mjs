@@ -37,7 +37,7 @@ writeFileSync(
 );
 const pelton = spawn(
   process.env.PELTON_BIN,
-  ["run", join(folder, "resources"), "--data", join(folder, "data"), "--ingress", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+  ["run", join(folder, "resources"), "--data", join(folder, "data"), "--ingress", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
   { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, PELTON__LOG_OUTPUT__FORMAT: "json" } },
 );
 const addresses = {};

@@ -73,7 +73,7 @@ class Pelton:
         with open(os.path.join(resources, "interop.yaml"), "w", encoding="utf-8") as file:
             file.write(RESOURCES.format(url=subscriber.url))
         command = [os.environ["PELTON_BIN"], "run", resources, "--data", os.path.join(self.folder.name, "data")]
-        command += ["--ingress", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+        command += ["--ingress", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         environment = {**os.environ, "PELTON__LOG_OUTPUT__FORMAT": "json"}
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         addresses = {}
