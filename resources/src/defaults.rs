@@ -41,6 +41,12 @@ impl Default for Defaults {
             bytes: 10 << 30,
             on_full: OnFull::Refuse,
         };
-        Self { delivery: DeliveryPolicy::default(), partitions: 10, retention, engine: Engine::default(), runs_services: true }
+        Self {
+            delivery: DeliveryPolicy::default(),
+            partitions: 10,
+            retention,
+            engine: Engine::default(),
+            runs_services: true,
+        }
     }
 }

@@ -87,7 +87,11 @@ async fn what_makes_a_start_impossible_is_said() {
 
     let mut command = tokio::process::Command::new(pelton_tests::pelton::binary());
     command.arg("run").arg(site.resources()).arg("--data").arg(site.data());
-    let output = command.args(["--ingress", &address, "--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).output().await.unwrap();
+    let output = command
+        .args(["--ingress", &address, "--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .output()
+        .await
+        .unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains(&address), "a taken port is named");
 
@@ -109,7 +113,11 @@ async fn only_loopback_without_a_token() {
     let site = Site::new(BROKER);
     let mut command = tokio::process::Command::new(pelton_tests::pelton::binary());
     command.arg("run").arg(site.resources()).arg("--data").arg(site.data());
-    let output = command.args(["--ingress", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--admin", "0.0.0.0:0"]).output().await.unwrap();
+    let output = command
+        .args(["--ingress", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--admin", "0.0.0.0:0"])
+        .output()
+        .await
+        .unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("token"));
 }

@@ -20,15 +20,13 @@ use pelton_runtime::config::{Config, TlsFiles};
 use pelton_runtime::drain::Drain;
 use pelton_runtime::listen::{BoundListener, ListenOptions, Listener, Peer};
 use pelton_runtime::telemetry::{Metrics, Tracer, Traces};
-use pelton_serving_scaler::replicas::{ContainerEngine, Machine, Ports, Shim};
-use pelton_serving_scaler::serving::{Config as ServingConfig, Handle as ServingHandle, Serving};
 use pelton_trigger_dispatcher::{BrokerSender, Dispatcher, HandBacker, HttpSender, Senders, TracedSender};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::registered::{NoDispatcher, RegisteredWriter, Registering, registered};
 use super::services::{Backlog, NoServices};
-use super::{Role, could_not_start, log, ready, settings};
+use super::{Role, could_not_start, log, ready, services, settings};
 use crate::failure::Failure;
 
 /// Everything that runs.
@@ -39,7 +37,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn part(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn part(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(async move {
             task.await;
             name
@@ -89,12 +87,7 @@ pub(super) async fn start(
     let traces =
         Traces::start(config).map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
     let tracer = traces.as_ref().map(Traces::tracer).unwrap_or_default();
-    let store = FolderStore::open(FolderConfig {
-        dir: resources.to_owned(),
-        data_dir: config.data.dir.clone(),
-        defaults: settings::defaults(config, role),
-    })
-    .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
+    let store = open_folder(resources, config, role)?;
     // Before the log: a port that is taken leaves no data directory behind.
     let listeners = bind(config, role)?;
     let log = log::open(config, &clock, &metrics).await?;
@@ -109,13 +102,9 @@ pub(super) async fn start(
     let backlog = Arc::new(Backlog::default());
     let mut slots: Arc<dyn Slots> = Arc::new(NoServices);
     if let Some(listener) = listeners.gateway {
-        let config = serving_config(config);
-        let (serving, handle) = Serving::open(config, snapshots.clone(), backlog.clone(), clock.clone())
-            .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
-        slots = Arc::new(handle.clone());
-        statuses.push(Arc::new(handle.clone()));
-        running.part("serving", serving.run(drain.clone()));
-        running.part("the gateway listener", serve_gateway(listener, handle, drain.clone()));
+        let handle = services::start(&mut running, listener, config, &snapshots, &backlog, &clock, &drain)?;
+        statuses.push(handle.clone());
+        slots = handle;
     }
     let mut registering: Arc<dyn Registering> = Arc::new(NoDispatcher);
     if role.delivers() {
@@ -129,14 +118,10 @@ pub(super) async fn start(
     let (serving, is_serving) = watch::channel(listeners.ingress.is_none());
     let mut ingress_handle = None;
     if let Some(listener) = listeners.ingress {
-        let (ingress, handle) = Ingress::new(
-            settings::ingress(config),
-            log.clone(),
-            snapshots.clone(),
-            clock.clone(),
-            metrics.registry(),
-        )
-        .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
+        let ingress = settings::ingress(config);
+        let (ingress, handle) =
+            Ingress::new(ingress, log.clone(), snapshots.clone(), clock.clone(), metrics.registry())
+                .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
         let handle = handle.with_tracer(tracer);
         statuses.insert(0, Arc::new(handle.clone()));
         ingress_handle = Some(handle.clone());
@@ -187,6 +172,15 @@ async fn serve_when_in_force(
     serve_ingress(listener, handle, drain).await;
 }
 
+fn open_folder(resources: &Path, config: &Config, role: Role) -> Result<FolderStore, Failure> {
+    FolderStore::open(FolderConfig {
+        dir: resources.to_owned(),
+        data_dir: config.data.dir.clone(),
+        defaults: settings::defaults(config, role),
+    })
+    .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))
+}
+
 /// On Kafka topics go only by command.
 fn topics_config(config: &Config) -> TopicsConfig {
     let topics = TopicsConfig::new(config.data.dir.clone());
@@ -204,27 +198,6 @@ async fn serve_ingress(listener: BoundListener, handle: pelton_broker::Handle, d
         })
     };
     listener.serve_each(serve, drain).await;
-}
-
-/// Serves the gateway to Services.
-async fn serve_gateway(listener: BoundListener, handle: ServingHandle, drain: Drain) {
-    let serve = move |peer: Peer| {
-        let (handle, client) = (handle.clone(), peer.address.ip());
-        service_fn(move |request| {
-            let handle = handle.clone();
-            async move { Ok::<_, Infallible>(handle.handle(request, client).await) }
-        })
-    };
-    listener.serve_each(serve, drain).await;
-}
-
-fn serving_config(config: &Config) -> ServingConfig {
-    let machine = Machine {
-        shim: Shim::default(),
-        ports: Ports::new(config.serving.replica_ports.ports()),
-        engine: ContainerEngine::find(std::env::var_os("PATH")),
-    };
-    ServingConfig { data_dir: config.data.dir.clone(), machine }
 }
 
 fn admin_config(config: &Config, listeners: Vec<(&'static str, SocketAddr)>) -> AdminConfig {

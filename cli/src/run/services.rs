@@ -1,10 +1,57 @@
-//! What stands between the dispatcher and the Services, where one of them is not there.
+//! The Services of this process, and what stands in for them where it runs none.
 
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 use futures_core::future::BoxFuture;
-use pelton_resources::NamespacedName;
+use hyper::service::service_fn;
 use pelton_resources::contracts::{BacklogSource, NoSlot, Slot, Slots, TriggerBacklog};
+use pelton_resources::{NamespacedName, Snapshot};
+use pelton_runtime::clock::Clock;
+use pelton_runtime::config::Config;
+use pelton_runtime::drain::Drain;
+use pelton_runtime::listen::{BoundListener, Peer};
+use pelton_serving_scaler::replicas::{ContainerEngine, Machine, Ports, Shim};
+use pelton_serving_scaler::serving::{Config as ServingConfig, Handle, Serving};
+use tokio::sync::watch;
+
+use super::parts::Running;
+use crate::failure::Failure;
+
+/// Starts running Services, and the gateway to them.
+pub(super) fn start(
+    running: &mut Running,
+    listener: BoundListener,
+    config: &Config,
+    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    backlog: &Arc<Backlog>,
+    clock: &Clock,
+    drain: &Drain,
+) -> Result<Arc<Handle>, Failure> {
+    let machine = Machine {
+        shim: Shim::default(),
+        ports: Ports::new(config.serving.replica_ports.ports()),
+        engine: ContainerEngine::find(std::env::var_os("PATH")),
+    };
+    let config = ServingConfig { data_dir: config.data.dir.clone(), machine };
+    let (serving, handle) = Serving::open(config, snapshots.clone(), backlog.clone(), clock.clone())
+        .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
+    let handle = Arc::new(handle);
+    running.part("serving", serving.run(drain.clone()));
+    running.part("the gateway listener", serve_gateway(listener, handle.clone(), drain.clone()));
+    Ok(handle)
+}
+
+async fn serve_gateway(listener: BoundListener, handle: Arc<Handle>, drain: Drain) {
+    let serve = move |peer: Peer| {
+        let (handle, client) = (handle.clone(), peer.address.ip());
+        service_fn(move |request| {
+            let handle = handle.clone();
+            async move { Ok::<_, Infallible>(handle.handle(request, client).await) }
+        })
+    };
+    listener.serve_each(serve, drain).await;
+}
 
 /// The places on replicas of Services, in a Pelton that runs none. (References to one are refused where resources are read.)
 #[derive(Debug)]

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn the_defaults_of_the_settings_are_those_of_the_parts() {
         let config = Config::default();
-        assert_eq!(defaults(&config), Defaults::default());
+        assert_eq!(defaults(&config, Role::All), Defaults::default());
         assert_eq!(ingress(&config).body_bytes_max, pelton_broker::limits::BODY_BYTES_MAX);
         assert_eq!(ingress(&config).batch_bytes_max, pelton_broker::limits::BATCH_BYTES_MAX);
         assert_eq!(ingress(&config).batch_events_max, pelton_broker::limits::BATCH_EVENTS_MAX);

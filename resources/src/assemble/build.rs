@@ -246,7 +246,14 @@ impl<'a> Builder<'a> {
             return service.clone();
         }
         let message = "this process does not run Services; `pelton run` does";
-        self.problems.push(problem(Severity::Warning, "PEL-1321", document, document.line, "", message.into()));
+        self.problems.push(problem(
+            Severity::Warning,
+            "PEL-1321",
+            document,
+            document.line,
+            "",
+            message.into(),
+        ));
         let readiness = Readiness::not_ready("ServingNotServed", message);
         Arc::new(Service { readiness, ..Service::clone(service) })
     }

@@ -59,10 +59,10 @@ fn told(snapshot: &Snapshot) -> Vec<String> {
     snapshot.problems.iter().map(|problem| format!("{} {problem}", problem.code)).collect()
 }
 
-fn reason(trigger: &Trigger) -> &'static str {
+fn reason(trigger: &Trigger) -> &str {
     match &trigger.readiness {
         Readiness::Ready => "",
-        Readiness::NotReady(reason) => reason.reason,
+        Readiness::NotReady(reason) => &reason.reason,
     }
 }
 
@@ -82,6 +82,30 @@ fn a_trigger_without_its_broker_waits() {
     assert!(both.problems.is_empty());
 }
 
+const SERVICE: &str = "
+---
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: s}
+spec: {template: {spec: {containers: [{image: example.com/app, command: [app]}]}}}
+";
+
+#[test]
+fn where_no_services_are_run_they_are_not_ready_and_nor_is_who_sends_there() {
+    let subscriber = "  subscriber: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: s}}";
+    let text = broker("b", "") + &trigger("t", "b", subscriber) + SERVICE;
+    let defaults = Defaults { runs_services: false, ..Defaults::default() };
+    let sources = [Arc::new(Source::read("f.yaml", &text))];
+    let first = assemble(&Assembly::default(), &sources, &defaults, &Overrides::default());
+    let again = assemble(&first, &sources, &defaults, &Overrides::default());
+    assert!(Arc::ptr_eq(&first.snapshot, &again.snapshot), "read again, it is the same value");
+    let snapshot = first.snapshot;
+    assert_eq!(reason(&snapshot.triggers[&name("t")]), "ServingNotServed");
+    assert!(!snapshot.services[&name("s")].readiness.is_ready());
+    let told: Vec<_> = snapshot.problems.iter().map(|problem| (problem.severity, problem.code)).collect();
+    assert!(told.contains(&(Severity::Warning, "PEL-1321")), "{told:?}");
+}
+
 #[test]
 fn references_resolve_or_say_why_not() {
     let cases = [
@@ -94,11 +118,22 @@ fn references_resolve_or_say_why_not() {
         ("{ref: {apiVersion: v1, kind: Service, name: s}, uri: 'http://x/y'}", Some("http://x/y"), ""),
         ("{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: b}}", Some("broker default/b"), ""),
         ("{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: c}}", None, "DestinationNotFound"),
-        ("{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: s}}", None, "ServingNotServed"),
+        (
+            "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: s}}",
+            Some("service default/s/"),
+            "",
+        ),
+        (
+            "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: s}, uri: 'in?a'}",
+            Some("service default/s/in?a"),
+            "",
+        ),
+        ("{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: q}}", None, "DestinationNotFound"),
         ("{ref: {apiVersion: messaging.knative.dev/v1, kind: Channel, name: s}}", None, "KindNotServed"),
     ];
     for (subscriber, destination, why) in cases {
-        let snapshot = one(&(broker("b", "") + &trigger("t", "b", &format!("  subscriber: {subscriber}"))));
+        let trigger_on_b = trigger("t", "b", &format!("  subscriber: {subscriber}"));
+        let snapshot = one(&(broker("b", "") + &trigger_on_b + SERVICE));
         let trigger = &snapshot.triggers[&name("t")];
         let found = trigger.subscriber.as_ref().map(ToString::to_string);
         assert_eq!((found.as_deref(), reason(trigger)), (destination, why), "{subscriber}");

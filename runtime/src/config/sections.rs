@@ -85,11 +85,8 @@ impl Listen {
 }
 
 /// Settings of listeners that this version does not serve. They are taken, so that one file fits every version.
-pub(super) const WITHOUT_EFFECT: [&str; 3] = [
-    "listen.event-bridge",
-    "tls.event-bridge.certificate",
-    "tls.event-bridge.key",
-];
+pub(super) const WITHOUT_EFFECT: [&str; 3] =
+    ["listen.event-bridge", "tls.event-bridge.certificate", "tls.event-bridge.key"];
 
 /// `[tls]`: certificates of the listeners; a listener without one speaks plain HTTP.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -247,13 +247,7 @@ fn listeners_that_are_not_served_break_no_rule_and_are_told() {
     assert!(effective.config.listen.is_loopback_only());
     let told: Vec<_> = effective.without_effect().map(|(key, origin)| (key, origin.to_string())).collect();
     let place = |line: usize| format!("{}:{line}", file.path().display());
-    assert_eq!(
-        told,
-        [
-            ("listen.event-bridge", place(2)),
-            ("tls.event-bridge.key", place(4)),
-        ]
-    );
+    assert_eq!(told, [("listen.event-bridge", place(2)), ("tls.event-bridge.key", place(4)),]);
     assert_eq!(load(None, [], []).unwrap().without_effect().count(), 0);
 }
 

@@ -167,7 +167,9 @@ impl Found {
                 self.unless(false, &format!("listen.{name}"), problem);
             }
         }
-        for (name, files) in [("ingress", &config.tls.ingress), ("gateway", &config.tls.gateway), ("admin", &config.tls.admin)] {
+        for (name, files) in
+            [("ingress", &config.tls.ingress), ("gateway", &config.tls.gateway), ("admin", &config.tls.admin)]
+        {
             let missing = match (&files.certificate, &files.key) {
                 (Some(_), None) => Some("key"),
                 (None, Some(_)) => Some("certificate"),

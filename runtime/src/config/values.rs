@@ -193,7 +193,9 @@ impl FromStr for PortRange {
         let ends = text.split_once('-').and_then(|(first, last)| Some((port(first)?, port(last)?)));
         match ends {
             Some((first, last)) if first <= last => Ok(Self { first, last }),
-            _ => Err(format!("{text:?} is no range of ports; write the first and the last, like \"20000-29999\"")),
+            _ => Err(format!(
+                "{text:?} is no range of ports; write the first and the last, like \"20000-29999\""
+            )),
         }
     }
 }

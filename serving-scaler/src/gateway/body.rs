@@ -122,10 +122,7 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = CutOff;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         match self.get_mut() {
             Self::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
             Self::Streamed(streamed) => {

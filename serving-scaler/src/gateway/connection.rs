@@ -74,7 +74,11 @@ impl Connections {
         self.kept().remove(replica);
     }
 
-    async fn send_http1(&self, replica: &Arc<str>, mut request: Request<Incoming>) -> Result<Answer, Failure> {
+    async fn send_http1(
+        &self,
+        replica: &Arc<str>,
+        mut request: Request<Incoming>,
+    ) -> Result<Answer, Failure> {
         while let Some(connection) = self.idle(replica) {
             match self.over(connection, replica, request).await {
                 // Closed while it was idle: the next one, or a new one.
@@ -234,7 +238,8 @@ impl InUse {
 
     /// The answer came to its end: the next request may use the connection.
     pub(super) fn keep(&mut self) {
-        let Some(mut connection) = self.connection.take().filter(|connection| !connection.sender.is_closed()) else {
+        let Some(mut connection) = self.connection.take().filter(|connection| !connection.sender.is_closed())
+        else {
             return;
         };
         // The request may not be read to its end yet, or the replica may close.

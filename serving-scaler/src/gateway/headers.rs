@@ -137,7 +137,11 @@ mod tests {
         }
         assert_eq!(value(&request, "te"), Some("trailers"));
         assert_eq!(value(&request, "x-theirs"), Some("2"));
-        assert_eq!(value(&request, "host"), Some("model.default.localhost:8081"), "the replica sees what was asked for");
+        assert_eq!(
+            value(&request, "host"),
+            Some("model.default.localhost:8081"),
+            "the replica sees what was asked for"
+        );
         assert_eq!(request.uri(), "/path?query");
         assert_eq!(value(&request, "x-forwarded-for"), Some("127.0.0.1"));
         assert_eq!(value(&request, "x-forwarded-host"), Some("model.default.localhost:8081"));
@@ -154,10 +158,23 @@ mod tests {
     #[test]
     fn from_http2_to_http1_and_back() {
         let mut one = request("http://model.default.localhost:8081/a", &[]);
-        to_replica(&mut one, Protocol::Http1, "127.0.0.1:20000", Some(PathAndQuery::from_static("/b")), CLIENT, None);
-        assert_eq!((one.uri().to_string().as_str(), value(&one, "host")), ("/b", Some("model.default.localhost:8081")));
+        to_replica(
+            &mut one,
+            Protocol::Http1,
+            "127.0.0.1:20000",
+            Some(PathAndQuery::from_static("/b")),
+            CLIENT,
+            None,
+        );
+        assert_eq!(
+            (one.uri().to_string().as_str(), value(&one, "host")),
+            ("/b", Some("model.default.localhost:8081"))
+        );
         to_replica(&mut one, Protocol::H2c, "127.0.0.1:20000", None, CLIENT, None);
-        assert_eq!((one.uri().to_string().as_str(), value(&one, "host")), ("http://model.default.localhost:8081/b", None));
+        assert_eq!(
+            (one.uri().to_string().as_str(), value(&one, "host")),
+            ("http://model.default.localhost:8081/b", None)
+        );
         let mut nameless = request("/a", &[]);
         to_replica(&mut nameless, Protocol::H2c, "127.0.0.1:20000", None, CLIENT, None);
         assert_eq!(nameless.uri(), "http://127.0.0.1:20000/a");

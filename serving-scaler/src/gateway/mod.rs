@@ -64,12 +64,15 @@ impl Gateway {
         let timeout = backend.timeout;
         let times = Times { began, timeout, idle_timeout: backend.idle_timeout };
         let over = |_| Refusal::Timeout(timeout);
-        let slot = timeout_at(began + timeout, backend.queue.acquire(Class::Request)).await.map_err(over)??;
+        let slot =
+            timeout_at(began + timeout, backend.queue.acquire(Class::Request)).await.map_err(over)??;
         // Waiting for a place is no slowness of the replica.
         let first_byte = backend.response_start_timeout.min(timeout.saturating_sub(began.elapsed()));
         let by = Instant::now() + first_byte;
         let exchange = self.exchange(request, &backend, path, client, slot, times);
-        timeout_at(by, exchange).await.map_err(|_| Refusal::Timeout(first_byte.max(Duration::from_millis(1))))?
+        timeout_at(by, exchange)
+            .await
+            .map_err(|_| Refusal::Timeout(first_byte.max(Duration::from_millis(1))))?
     }
 
     async fn exchange(

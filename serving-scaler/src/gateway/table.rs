@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use http::header::HOST;
@@ -13,12 +13,11 @@ use pelton_resources::{NamespacedName, Protocol};
 use super::Refusal;
 use crate::limits::{SHOWN_HOST_CHARS, TRAFFIC_PARTS};
 use crate::queue::Queue;
-use crate::serving::Held;
 use crate::routes::address::{PathAddress, of_host, of_path};
+use crate::serving::Held;
 
 /// The header that names a tag (Knative Serving, tag header based routing).
 const TAG_HEADER: &str = "knative-serving-tag";
-
 
 /// A revision that takes requests, as far as the gateway needs to know it.
 #[derive(Debug)]
@@ -95,8 +94,7 @@ impl Table {
             }
         };
         let header = request.headers().get(TAG_HEADER).and_then(|tag| tag.to_str().ok());
-        let entry =
-            self.services.get(&service).ok_or_else(|| Refusal::NoSuchService(service.to_string()))?;
+        let entry = self.services.get(&service).ok_or_else(|| Refusal::NoSuchService(service.to_string()))?;
         let shares = tag.as_deref().or(header).and_then(|tag| entry.tags.get(tag)).unwrap_or(&entry.traffic);
         let backend = pick(shares, random)
             .ok_or_else(|| Refusal::NotReady { service, reason: entry.not_ready.clone() })?;

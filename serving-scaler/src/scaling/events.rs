@@ -54,8 +54,7 @@ impl TriggerRates {
         backlogs: impl IntoIterator<Item = &'a TriggerBacklog>,
         service_time: Duration,
     ) -> Option<Events> {
-        let mut events =
-            Events { in_flight: 0.0, due: 0.0, rate: 0.0, allowed: Some(0.0), service_time };
+        let mut events = Events { in_flight: 0.0, due: 0.0, rate: 0.0, allowed: Some(0.0), service_time };
         for backlog in backlogs {
             events.in_flight += f64::from(backlog.in_flight);
             if backlog.probed {

@@ -62,7 +62,9 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Self::Begun => "its initial scale",
             Self::Paused => "the Service is paused, so the number stays",
-            Self::Kpa { is_panicking: true } => "far more requests than its replicas are to have: it only grows",
+            Self::Kpa { is_panicking: true } => {
+                "far more requests than its replicas are to have: it only grows"
+            }
             Self::Kpa { is_panicking: false } => "its requests",
             Self::Combined(reason) => match reason {
                 Reason::Idle => "there is nothing to do",

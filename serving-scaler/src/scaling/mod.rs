@@ -10,7 +10,10 @@ mod explain;
 
 use std::time::Duration;
 
-use pelton_resources::{Aggregation as AggregationSetting, Policy as PolicySetting, RevisionTemplate, ScaleBounds, ScalingSettings};
+use pelton_resources::{
+    Aggregation as AggregationSetting, Policy as PolicySetting, RevisionTemplate, ScaleBounds,
+    ScalingSettings,
+};
 
 use crate::decision::sizing::{Activity, Limits, Reachability, Situation, Sizing};
 use crate::decision::{combined, kpa};
@@ -184,7 +187,11 @@ impl Scaling {
             return false;
         }
         self.counted_ahead = 1.0_f64.min(waiting.requests + waiting.deliveries);
-        let value = self.value_of(Second { requests: waiting.requests.min(1.0), deliveries: waiting.deliveries.min(1.0), count: 1.0 });
+        let value = self.value_of(Second {
+            requests: waiting.requests.min(1.0),
+            deliveries: waiting.deliveries.min(1.0),
+            count: 1.0,
+        });
         self.stable.record(now, value);
         self.panic.record(now, value);
         true
@@ -213,7 +220,10 @@ impl Scaling {
             Decider::Kpa(decider) => {
                 let (stable, panic) = requests;
                 let decision = decider.decide(kpa::Observed { stable, panic, ready }, now);
-                (u32::try_from(decision.desired).unwrap_or(0), Cause::Kpa { is_panicking: decision.is_panicking })
+                (
+                    u32::try_from(decision.desired).unwrap_or(0),
+                    Cause::Kpa { is_panicking: decision.is_panicking },
+                )
             }
             Decider::Combined(decider) => {
                 let observed = combined::Observed { requests: Some(requests), events, ready, starting };

@@ -72,13 +72,21 @@ impl Handle {
                         return Ok(Slot::new(replica, held));
                     }
                     Err(NoPlace::Closed(Closed::DoesNotStart(reason))) => {
-                        return Err(NoSlot::DoesNotStart { service: service.clone(), reason: (*reason).into() });
+                        return Err(NoSlot::DoesNotStart {
+                            service: service.clone(),
+                            reason: (*reason).into(),
+                        });
                     }
                     // Another revision takes its place; and a line that is full gets shorter.
                     Err(NoPlace::Closed(Closed::Gone) | NoPlace::Full) => {}
                 }
-            } else if let Some(reason) = entry.map(|entry| &entry.not_ready).filter(|reason| !reason.is_empty()) {
-                return Err(NoSlot::DoesNotStart { service: service.clone(), reason: reason.as_str().into() });
+            } else if let Some(reason) =
+                entry.map(|entry| &entry.not_ready).filter(|reason| !reason.is_empty())
+            {
+                return Err(NoSlot::DoesNotStart {
+                    service: service.clone(),
+                    reason: reason.as_str().into(),
+                });
             } else if !self.snapshots.borrow().services.contains_key(service) {
                 return Err(NoSlot::NoSuchService(service.clone()));
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pelton_resources::contracts::TriggerBacklog;
 use pelton_resources::NamespacedName;
+use pelton_resources::contracts::TriggerBacklog;
 use tokio::sync::{Notify, mpsc};
 
 use crate::condition::Cause;
@@ -64,7 +64,13 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(key: &Key, revision: &Revision, rules: Rules, now: Duration, poke: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        key: &Key,
+        revision: &Revision,
+        rules: Rules,
+        now: Duration,
+        poke: Arc<Notify>,
+    ) -> Self {
         let template = &revision.template;
         let backend = Backend {
             revision: key.revision.clone(),
@@ -204,9 +210,10 @@ impl Live {
 
     pub(super) fn ended(&mut self, id: ReplicaId, why: &str) {
         self.replicas.remove(&id);
-        let was_told = self.scaling.fleet.members().iter().any(|member| {
-            member.id == id && matches!(member.phase, Phase::Draining { .. } | Phase::Ending)
-        });
+        let was_told =
+            self.scaling.fleet.members().iter().any(|member| {
+                member.id == id && matches!(member.phase, Phase::Draining { .. } | Phase::Ending)
+            });
         if was_told {
             tracing::debug!(replica = %id, "ended: {why}");
         } else {

@@ -69,7 +69,9 @@ pub struct Serving {
     shared: Arc<ArcSwap<Table>>,
     board: Arc<Board>,
     poke: Arc<Notify>,
-    steps: (mpsc::UnboundedSender<(ReplicaId, Step)>, mpsc::UnboundedReceiver<(ReplicaId, Step)>),
+    /// What replicas tell; the sender is for those that are started.
+    told: mpsc::UnboundedReceiver<(ReplicaId, Step)>,
+    tell: mpsc::UnboundedSender<(ReplicaId, Step)>,
     seconds: u64,
 }
 
@@ -88,6 +90,7 @@ impl Serving {
         let shared = Arc::new(ArcSwap::default());
         let gateway = Gateway::new(shared.clone());
         let table = watch::Sender::default();
+        let (tell, told) = mpsc::unbounded_channel();
         let board = Arc::new(Board::default());
         let handle = Handle::new(gateway.clone(), table.subscribe(), snapshots.clone(), board.clone());
         let serving = Self {
@@ -107,7 +110,8 @@ impl Serving {
             shared,
             board,
             poke: Arc::default(),
-            steps: mpsc::unbounded_channel(),
+            told,
+            tell,
             seconds: 0,
         };
         Ok((serving, handle))
@@ -126,7 +130,7 @@ impl Serving {
                 biased;
                 () = drain.signaled(), if !is_stopping => is_stopping = true,
                 changed = self.snapshots.changed(), if !is_stopping => if changed.is_ok() { self.follow() },
-                Some((id, step)) = self.steps.1.recv() => self.hear(id, step),
+                Some((id, step)) = self.told.recv() => self.hear(id, step),
                 () = poke.notified() => self.poked(),
                 _ = second.tick() => self.second(),
                 () = sleep(next.map_or(Duration::MAX, |at| at.saturating_sub(now))), if next.is_some() => {
@@ -159,7 +163,8 @@ impl Serving {
     /// Follows the resources: new revisions, routes, rules.
     fn follow(&mut self) {
         let snapshot = self.snapshots.borrow_and_update().clone();
-        self.services = snapshot.services.iter().map(|(name, service)| (name.clone(), service.clone())).collect();
+        self.services =
+            snapshot.services.iter().map(|(name, service)| (name.clone(), service.clone())).collect();
         let changes = self.state.book.reconcile(&self.services, self.clock.unix_ms());
         for change in &changes {
             tracing::info!(?change, "revisions");
@@ -232,7 +237,11 @@ impl Serving {
         let Some(route) = self.state.routes.get(name) else { return ServiceEntry::default() };
         let mut entry = ServiceEntry {
             traffic: self.shares(name, route.shares()),
-            tags: route.tags().iter().map(|(tag, shares)| (tag.as_str().into(), self.shares(name, shares))).collect(),
+            tags: route
+                .tags()
+                .iter()
+                .map(|(tag, shares)| (tag.as_str().into(), self.shares(name, shares)))
+                .collect(),
             not_ready: String::new(),
         };
         if entry.traffic.is_empty() {
@@ -373,7 +382,7 @@ impl Serving {
         match order {
             Order::Start(id) => {
                 self.owners.insert(id, key.clone());
-                live.start(key, id, self.machine.clone(), self.steps.0.clone());
+                live.start(key, id, self.machine.clone(), self.tell.clone());
             }
             Order::Admit(id, port) => {
                 let replica: Arc<str> = format!("127.0.0.1:{port}").into();
@@ -411,7 +420,7 @@ impl Serving {
         }
         let until = Instant::now() + STOP_WAIT;
         while !self.owners.is_empty() {
-            match timeout_at(until, self.steps.1.recv()).await {
+            match timeout_at(until, self.told.recv()).await {
                 Ok(Some((id, Step::Ended(_)))) => {
                     self.owners.remove(&id);
                 }
@@ -427,10 +436,7 @@ impl Serving {
 /// Service's own count as well.
 fn rules(service: &Service, revision: &Revision, is_latest: bool, reachability: Reachability) -> Rules {
     let template = revision.template.as_ref().clone();
-    let bounds = if is_latest {
-        service.bounds()
-    } else {
-        service.scaling.bounds_over(template.autoscaling.bounds)
-    };
+    let bounds =
+        if is_latest { service.bounds() } else { service.scaling.bounds_over(template.autoscaling.bounds) };
     Rules::new(template, service.scaling.clone(), bounds, reachability)
 }

@@ -11,7 +11,7 @@ use super::state::State;
 use crate::condition::{Cause, Condition};
 use crate::queue::Class;
 use crate::replicas::Phase;
-use crate::revisions::Revision;
+use crate::revisions::{Revision, ServiceRevisions};
 use crate::routes::status::{RevisionStatus, ServiceStatus};
 use crate::scaling::Explained;
 
@@ -70,7 +70,7 @@ impl Board {
         live: &BTreeMap<Key, Live>,
     ) {
         let view = |name: &NamespacedName| {
-            let all = state.book.of(name).map(|own| own.all()).unwrap_or_default();
+            let all = state.book.of(name).map(ServiceRevisions::all).unwrap_or_default();
             let revisions = all.iter().rev().map(|revision| revision_view(revision, state, live)).collect();
             let status = ServiceStatus::of(name, &state.book, &state.routes);
             (name.clone(), ServiceView { name: name.clone(), status, revisions })

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::atomic::AtomicI64;
 
 use pelton_resources::{Broker, Order};
@@ -27,9 +28,9 @@ impl Setup {
         counters
     }
 
-    fn reason(&self, trigger: &str) -> &'static str {
+    fn reason(&self, trigger: &str) -> Cow<'static, str> {
         match self.handle.status(Kind::Trigger, &name(trigger)).unwrap().readiness {
-            Readiness::Ready => "Ready",
+            Readiness::Ready => "Ready".into(),
             Readiness::NotReady(reason) => reason.reason,
         }
     }

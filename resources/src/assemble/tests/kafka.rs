@@ -58,10 +58,10 @@ fn b(snapshot: &Snapshot) -> &Broker {
 }
 
 /// The reason and the message of the broker `default/b` for not being ready.
-fn waiting(snapshot: &Snapshot) -> (&'static str, &str) {
+fn waiting(snapshot: &Snapshot) -> (&str, &str) {
     match &b(snapshot).readiness {
         Readiness::Ready => ("", ""),
-        Readiness::NotReady(reason) => (reason.reason, &reason.message),
+        Readiness::NotReady(reason) => (&reason.reason, &reason.message),
     }
 }
 

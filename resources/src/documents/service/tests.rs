@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::super::Source;
 use crate::{
-    Aggregation, Assembly, Defaults, Forecast, ForecastMode, Kind, Metric, NamespacedName, Overrides, Policy,
-    ProbeAction, Protocol, Readiness, ScaleBounds, Service, Severity, TrafficTarget, assemble,
+    Aggregation, Assembly, Defaults, Forecast, ForecastMode, Metric, Overrides, Policy, ProbeAction,
+    Protocol, ScaleBounds, Service, TrafficTarget, assemble,
 };
 
 /// Everything wrong with `text`, as people see it.
@@ -241,30 +241,6 @@ fn a_command_of_the_service_runs_a_template_that_names_none() {
     assert_eq!(service(&text).template.container.process_command, Some(vec!["serve".into(), "a b".into()]));
     let text = text.replace("image: example.com/hello", "name: alone");
     assert_eq!(service(&text).template.container.image, None);
-}
-
-#[test]
-fn a_service_is_not_called_ready() {
-    let source = Arc::new(Source::read("f.yaml", &Text::default().to_string()));
-    let sources = [source];
-    let put_together =
-        |before: &Assembly| assemble(before, &sources, &Defaults::default(), &Overrides::default());
-    let first = put_together(&Assembly::default());
-    let name = NamespacedName::new("default", "hello");
-    let Readiness::NotReady(reason) = &first.snapshot.services[&name].readiness else {
-        panic!("it is ready")
-    };
-    assert_eq!(reason.reason, "NotServedYet");
-    let [problem] = &first.snapshot.problems[..] else { panic!("{:?}", first.snapshot.problems) };
-    assert_eq!(
-        (problem.severity, problem.code, problem.place.as_str()),
-        (Severity::Warning, "PEL-1321", "f.yaml:1")
-    );
-    assert_eq!(problem.resource, Some((Kind::Service, name.clone())));
-    assert_eq!(problem.message, reason.message);
-    // Read again, it is the same value.
-    let again = put_together(&first);
-    assert!(Arc::ptr_eq(&first.snapshot, &again.snapshot));
 }
 
 #[test]

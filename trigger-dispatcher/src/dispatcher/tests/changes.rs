@@ -11,7 +11,7 @@ fn not_ready(broker: Broker) -> Broker {
     Broker { readiness: Readiness::not_ready("ConfigMapMissing", "it is not there"), ..broker }
 }
 
-fn reason(readiness: &Readiness) -> &'static str {
+fn reason(readiness: &Readiness) -> &str {
     match readiness {
         Readiness::Ready => "Ready",
         Readiness::NotReady(Reason { reason, .. }) => reason,
