@@ -56,6 +56,12 @@ impl Rules {
         Self { template, settings, bounds, reachability }
     }
 
+    /// What the revision is made of.
+    #[must_use]
+    pub const fn template(&self) -> &RevisionTemplate {
+        &self.template
+    }
+
     /// What the Service says of its scaling.
     #[must_use]
     pub const fn settings(&self) -> &ScalingSettings {
@@ -169,6 +175,16 @@ impl Scaling {
             (Decider::Combined(decider), PolicySetting::Combined) => decider.set_spec(self.rules.combined()),
             _ => self.decider = decider(&self.rules, self.fleet.ready(), now),
         }
+    }
+
+    /// Begins with the initial scale again.
+    pub fn begin_again(&mut self, now: Duration) {
+        let initial = self.rules.template.autoscaling.initial_scale.max(self.rules.bounds.min);
+        self.sizing = Sizing::new(now);
+        self.decider = decider(&self.rules, initial, now);
+        self.replicas = initial;
+        self.fleet.want(initial);
+        self.explained = Explained::begun(initial);
     }
 
     /// Takes a second in.
@@ -291,15 +307,4 @@ pub(crate) fn panic_window(stable: Duration, percentage: f64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn panic_windows_are_whole_seconds() {
-        let rows = [(10, 10.0, 1), (600, 10.0, 60), (60, 50.0, 30), (60, 51.0, 31), (6, 1.0, 1)];
-        for (stable, percentage, expected) in rows {
-            let found = panic_window(Duration::from_secs(stable), percentage);
-            assert_eq!(found, Duration::from_secs(expected), "{stable} s, {percentage} %");
-        }
-    }
-}
+mod tests;

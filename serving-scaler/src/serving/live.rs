@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pelton_resources::NamespacedName;
 use pelton_resources::contracts::TriggerBacklog;
+use pelton_resources::{NamespacedName, RevisionTemplate};
 use tokio::sync::{Notify, mpsc};
 
 use crate::condition::Cause;
@@ -57,10 +57,36 @@ pub(super) struct Live {
     service_times: ServiceTimes,
     /// How long a request may take, and so a replica that drains.
     drain: Duration,
+    /// Its part of the Service's traffic, and so of its events.
+    pub(super) share: f64,
+    poke: Arc<Notify>,
     /// Whether its first replica was ever ready.
     has_run: bool,
+    /// It was never ready, and its time is over.
+    has_failed: bool,
     is_retired: bool,
-    is_told_to_fail: bool,
+}
+
+/// What became of replicas that did not get ready in time.
+#[derive(Debug)]
+pub(super) enum GivenUp {
+    /// They are tried again when somebody comes.
+    ForNow(String),
+    /// The revision was never ready, and is not tried again.
+    Failed(Cause),
+}
+
+/// What the gateway knows of a revision, with a queue of its own.
+fn backend(name: &Arc<str>, template: &RevisionTemplate, poke: &Arc<Notify>) -> Arc<Backend> {
+    Arc::new(Backend {
+        revision: name.clone(),
+        queue: Queue::new(template.container_concurrency, poke.clone()),
+        protocol: template.container.protocol,
+        timeout: template.timeout,
+        response_start_timeout: template.response_start_timeout,
+        idle_timeout: template.idle_timeout,
+        held: Held::default(),
+    })
 }
 
 impl Live {
@@ -72,29 +98,38 @@ impl Live {
         poke: Arc<Notify>,
     ) -> Self {
         let template = &revision.template;
-        let backend = Backend {
-            revision: key.revision.clone(),
-            queue: Queue::new(template.container_concurrency, poke),
-            protocol: template.container.protocol,
-            timeout: template.timeout,
-            response_start_timeout: template.response_start_timeout,
-            idle_timeout: template.idle_timeout,
-            held: Held::default(),
-        };
         let has_run = revision.state != RevisionState::Starting;
         Self {
             scaling: Scaling::new(rules, has_run, now),
-            backend: Arc::new(backend),
+            backend: backend(&key.revision, template, &poke),
             addresses: HashMap::new(),
             lines: Lines::default(),
             container: Arc::new(template.container.clone()),
             replicas: HashMap::new(),
             service_times: ServiceTimes::default(),
             drain: template.timeout,
+            share: 0.0,
+            poke,
             has_run,
+            has_failed: revision.state != RevisionState::Starting && revision.state != RevisionState::Ready,
             is_retired: false,
-            is_told_to_fail: false,
         }
+    }
+
+    /// Follows what became of its revision and its rules.
+    pub(super) fn follow(&mut self, revision: &Revision, rules: Rules, now: Duration) {
+        self.scaling.set_rules(rules, now);
+        if revision.state == RevisionState::Starting && self.has_failed {
+            // Whoever asks for it again wants it tried again.
+            self.has_failed = false;
+            self.backend = backend(&self.backend.revision, &revision.template, &self.poke);
+            self.scaling.begin_again(now);
+        }
+    }
+
+    /// Whether something of it still runs or waits.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.is_busy() || !self.scaling.fleet.members().is_empty()
     }
 
     /// Nothing leads to it any more and it is gone from the book: those who wait are told, those in flight finish.
@@ -145,26 +180,39 @@ impl Live {
         }
         let service_time =
             self.scaling.rules().settings().service_time.unwrap_or_else(|| self.service_times.mean());
-        let events = rates.events(backlogs, service_time).map(|events| self.with_waiting(events));
+        let events = rates.events(backlogs, service_time).map(|events| self.own_part(events));
         self.scaling.decide(now, events);
     }
 
-    /// A delivery that waits for a place is work, even where its trigger has not told of it yet.
-    fn with_waiting(&self, events: Events) -> Events {
-        let waiting = self.backend.queue.waiting(Class::Delivery);
-        if waiting > 0 && events.due < 1.0 { Events { due: 1.0, ..events } } else { events }
+    /// The Service's events that come to this revision. A delivery that waits for a place is work, even where its trigger has
+    /// not told of it yet.
+    fn own_part(&self, events: Events) -> Events {
+        let Events { in_flight, due, rate, allowed, service_time } = events;
+        let waits = self.backend.queue.waiting(Class::Delivery) > 0;
+        Events {
+            in_flight: in_flight * self.share,
+            due: (due * self.share).max(if waits { 1.0 } else { 0.0 }),
+            rate: rate * self.share,
+            allowed: allowed.map(|allowed| allowed * self.share),
+            service_time,
+        }
     }
 
-    /// Why it is to be called failed: its first replica did not get ready in time. Told once.
-    pub(super) fn failed(&mut self) -> Option<Cause> {
-        if self.has_run || self.is_told_to_fail || !self.scaling.does_not_start() {
+    /// Whether its replicas have just been given up because they did not get ready in time. Those who wait are told; who comes
+    /// later waits in a new line, unless it was never ready before: then it is to be called failed.
+    pub(super) fn given_up(&mut self) -> Option<GivenUp> {
+        if self.is_retired || self.has_failed || !self.scaling.does_not_start() {
             return None;
         }
-        self.is_told_to_fail = true;
-        let why = self.scaling.fleet.last_failure().unwrap_or("its replicas did not get ready in time");
-        let cause = Cause::new("ProgressDeadlineExceeded", why);
-        self.backend.queue.close(Closed::DoesNotStart(why.into()));
-        Some(cause)
+        let why =
+            self.scaling.fleet.last_failure().unwrap_or("its replicas did not get ready in time").to_owned();
+        self.backend.queue.close(Closed::DoesNotStart(why.as_str().into()));
+        if self.has_run {
+            self.backend = backend(&self.backend.revision, self.scaling.rules().template(), &self.poke);
+            return Some(GivenUp::ForNow(why));
+        }
+        self.has_failed = true;
+        Some(GivenUp::Failed(Cause::new("ProgressDeadlineExceeded", why)))
     }
 
     pub(super) fn start(

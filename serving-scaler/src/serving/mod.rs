@@ -9,7 +9,7 @@ mod live;
 mod state;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ use crate::replicas::{Machine, News, Order, ReplicaId, Step};
 use crate::revisions::{Retention, Revision, RevisionState};
 use crate::routes::Share;
 use crate::scaling::{Rules, TriggerRates};
-use live::{Key, Live};
+use live::{GivenUp, Key, Live};
 use state::State;
 use view::Board;
 
@@ -189,7 +189,7 @@ impl Serving {
     /// A revision lives as long as something leads to it, it is the latest, or it still has replicas.
     fn see_to_revisions(&mut self) {
         let now = self.now();
-        let mut gone: Vec<Key> = self.live.keys().cloned().collect();
+        let mut gone: BTreeSet<Key> = self.live.keys().cloned().collect();
         for (name, service) in &self.services {
             let Some(own) = self.state.book.of(name) else { continue };
             let latest = own.latest_created().map(|revision| revision.name.as_str());
@@ -203,13 +203,18 @@ impl Serving {
                     (false, true) => Reachability::Unknown,
                     (false, false) => Reachability::Unreachable,
                 };
+                let is_wanted = is_routed || is_latest;
                 let rules = rules(service, revision, is_latest, reachability);
-                if let Some(live) = self.live.get_mut(&key) {
-                    gone.retain(|known| *known != key);
-                    live.scaling.set_rules(rules, now);
-                } else if is_routed || is_latest {
-                    let live = Live::new(&key, revision, rules, now, self.poke.clone());
-                    self.live.insert(key, live);
+                match self.live.get_mut(&key) {
+                    Some(live) if is_wanted || live.is_in_use() => {
+                        gone.remove(&key);
+                        live.follow(revision, rules, now);
+                    }
+                    None if is_wanted => {
+                        let live = Live::new(&key, revision, rules, now, self.poke.clone());
+                        self.live.insert(key, live);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -219,6 +224,12 @@ impl Serving {
             }
         }
         self.live.retain(|_, live| !live.is_over());
+        for (key, live) in &mut self.live {
+            live.share = self.state.routes.get(&key.service).map_or(0.0, |route| {
+                let own = route.shares().iter().filter(|share| *share.revision == *key.revision);
+                own.map(|share| f64::from(share.percent) / 100.0).sum()
+            });
+        }
     }
 
     /// Replaces the table that requests go by.
@@ -300,20 +311,24 @@ impl Serving {
         if !self.seconds.is_multiple_of(TICK.as_secs()) {
             return;
         }
-        let mut failed = Vec::new();
+        let mut given_up = Vec::new();
         for (key, live) in &mut self.live {
             let backlogs = self.backlogs.get(&key.service).map_or(&[][..], Vec::as_slice);
             live.decide(now, backlogs, &self.rates);
-            if let Some(cause) = live.failed() {
-                failed.push((key.clone(), cause));
+            given_up.extend(live.given_up().map(|given_up| (key.clone(), given_up)));
+        }
+        for (Key { service, revision }, given_up) in &given_up {
+            match given_up {
+                GivenUp::ForNow(why) => {
+                    tracing::error!(%revision, %service, "its replicas do not start: {why}");
+                }
+                GivenUp::Failed(cause) => {
+                    tracing::error!(%revision, %service, "the revision does not start: {}", cause.message);
+                    self.state.book.set_state(service, revision, RevisionState::Failed(cause.clone()));
+                }
             }
         }
-        let mut changed = false;
-        for (key, cause) in failed {
-            tracing::error!(revision = %key.revision, "it does not start: {}", cause.message);
-            changed |= self.state.book.set_state(&key.service, &key.revision, RevisionState::Failed(cause));
-        }
-        if changed {
+        if !given_up.is_empty() {
             self.route();
         }
         self.step_all();
@@ -323,6 +338,10 @@ impl Serving {
     /// Asks for the events that wait, by Service.
     fn ask_backlog(&mut self) {
         self.backlogs.clear();
+        if self.services.is_empty() {
+            // Many triggers, and none of them here.
+            return;
+        }
         for backlog in self.backlog.backlog() {
             if let Some(Destination::Service { name, .. }) = &backlog.subscriber {
                 self.backlogs.entry(name.clone()).or_default().push(backlog);
