@@ -95,55 +95,45 @@ pub(super) async fn start(
 
     let folder = store.handle();
     let topics = Topics::start(topics_config(config), log.clone(), clock.clone(), folder.snapshots()).await;
-    let (snapshots, in_force) = (topics.snapshots(), topics.in_force());
+    let in_force = topics.in_force();
+    let ground = Ground { config, log, snapshots: topics.snapshots(), clock, metrics, tracer, drain };
     let mut statuses: Vec<Arc<dyn StatusSource>> = Vec::new();
 
     let addresses = listeners.addresses();
     let backlog = Arc::new(Backlog::default());
     let mut slots: Arc<dyn Slots> = Arc::new(NoServices);
     if let Some(listener) = listeners.gateway {
-        let handle = services::start(&mut running, listener, config, &snapshots, &backlog, &clock, &drain)?;
+        let handle = services::start(&mut running, &ground, listener, backlog.clone())?;
         statuses.push(handle.clone());
         slots = handle;
     }
     let mut registering: Arc<dyn Registering> = Arc::new(NoDispatcher);
     if role.delivers() {
-        let (dispatcher, handle) = dispatcher(config, &log, &snapshots, slots, &clock, &metrics, &tracer)?;
+        let (dispatcher, handle) = dispatcher(&ground, slots)?;
         let handle = Arc::new(handle);
         backlog.is(handle.clone());
         statuses.push(handle.clone());
         registering = handle;
-        running.part("the dispatcher", dispatcher.run(drain.clone()));
+        running.part("the dispatcher", dispatcher.run(ground.drain.clone()));
     }
     let (serving, is_serving) = watch::channel(listeners.ingress.is_none());
-    let mut ingress_handle = None;
+    let mut ingress = None;
     if let Some(listener) = listeners.ingress {
-        let ingress = settings::ingress(config);
-        let (ingress, handle) =
-            Ingress::new(ingress, log.clone(), snapshots.clone(), clock.clone(), metrics.registry())
-                .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
-        let handle = handle.with_tracer(tracer);
+        let handle = start_ingress(&mut running, &ground, listener, registering.clone(), serving)?;
         statuses.insert(0, Arc::new(handle.clone()));
-        ingress_handle = Some(handle.clone());
-        running.part("the ingress", ingress.run(drain.clone()));
-        let first = snapshots.borrow().triggers.keys().cloned().collect::<Vec<_>>();
-        let opened =
-            serve_when_in_force(listener, handle, registering.clone(), first, serving, drain.clone());
-        running.part("the ingress listener", opened);
+        ingress = Some(handle);
     }
     statuses.push(Arc::new(folder.clone()));
-    let in_force_snapshots = snapshots.clone();
+    let Ground { log, snapshots, clock, metrics, drain, .. } = ground;
+    let writer = RegisteredWriter { writer: Arc::new(folder.writer(in_force)), dispatcher: registering };
     let admin = AdminParts {
-        snapshots,
-        writer: Arc::new(RegisteredWriter {
-            writer: Arc::new(folder.writer(in_force)),
-            dispatcher: registering,
-        }),
+        snapshots: snapshots.clone(),
+        writer: Arc::new(writer),
         statuses,
-        hand_back: Arc::new(HandBacker::new(log.clone(), in_force_snapshots)),
+        hand_back: Arc::new(HandBacker::new(log.clone(), snapshots)),
         log: log.clone(),
         clock,
-        ready: ready::check(log, ingress_handle, is_serving),
+        ready: ready::check(log, ingress, is_serving),
         metrics,
         drain: drain.clone(),
     };
@@ -152,6 +142,38 @@ pub(super) async fn start(
     running.part("the topics", topics.run(drain.clone()));
     running.part("the admin listener", listeners.admin.serve(admin, drain));
     Ok(running)
+}
+
+/// What every part stands on.
+pub(super) struct Ground<'a> {
+    pub(super) config: &'a Config,
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+    pub(super) tracer: Tracer,
+    pub(super) drain: Drain,
+}
+
+/// The ingress, which is served once the triggers that there are now are in force.
+fn start_ingress(
+    running: &mut Running,
+    ground: &Ground<'_>,
+    listener: BoundListener,
+    registering: Arc<dyn Registering>,
+    serving: watch::Sender<bool>,
+) -> Result<pelton_broker::Handle, Failure> {
+    let Ground { config, log, snapshots, clock, metrics, tracer, drain } = ground;
+    let config = settings::ingress(config);
+    let (ingress, handle) =
+        Ingress::new(config, log.clone(), snapshots.clone(), clock.clone(), metrics.registry())
+            .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
+    let handle = handle.with_tracer(tracer.clone());
+    running.part("the ingress", ingress.run(drain.clone()));
+    let first = snapshots.borrow().triggers.keys().cloned().collect::<Vec<_>>();
+    let opened = serve_when_in_force(listener, handle.clone(), registering, first, serving, drain.clone());
+    running.part("the ingress listener", opened);
+    Ok(handle)
 }
 
 /// Serves the ingress once the triggers of the start are in force: clients that connect meanwhile wait.
@@ -241,14 +263,10 @@ fn bind(config: &Config, role: Role) -> Result<Listeners, Failure> {
 }
 
 fn dispatcher(
-    config: &Config,
-    log: &Arc<dyn EventLog>,
-    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    ground: &Ground<'_>,
     slots: Arc<dyn Slots>,
-    clock: &Clock,
-    metrics: &Metrics,
-    tracer: &Tracer,
 ) -> Result<(Dispatcher, pelton_trigger_dispatcher::Handle), Failure> {
+    let Ground { config, log, snapshots, clock, metrics, tracer, .. } = ground;
     let trusted = config.egress.extra_ca_certificates.as_deref();
     let client = Client::new(&ClientOptions::from_config(config), SystemResolver, trusted)
         .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;

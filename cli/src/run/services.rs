@@ -5,37 +5,33 @@ use std::sync::{Arc, OnceLock};
 
 use futures_core::future::BoxFuture;
 use hyper::service::service_fn;
+use pelton_resources::NamespacedName;
 use pelton_resources::contracts::{BacklogSource, NoSlot, Slot, Slots, TriggerBacklog};
-use pelton_resources::{NamespacedName, Snapshot};
-use pelton_runtime::clock::Clock;
-use pelton_runtime::config::Config;
 use pelton_runtime::drain::Drain;
 use pelton_runtime::listen::{BoundListener, Peer};
 use pelton_serving_scaler::replicas::{ContainerEngine, Machine, Ports, Shim};
 use pelton_serving_scaler::serving::{Config as ServingConfig, Handle, Serving};
-use tokio::sync::watch;
 
-use super::parts::Running;
+use super::parts::{Ground, Running};
 use crate::failure::Failure;
 
 /// Starts running Services, and the gateway to them.
 pub(super) fn start(
     running: &mut Running,
+    ground: &Ground<'_>,
     listener: BoundListener,
-    config: &Config,
-    snapshots: &watch::Receiver<Arc<Snapshot>>,
-    backlog: &Arc<Backlog>,
-    clock: &Clock,
-    drain: &Drain,
+    backlog: Arc<Backlog>,
 ) -> Result<Arc<Handle>, Failure> {
+    let Ground { config, snapshots, clock, metrics, drain, .. } = ground;
     let machine = Machine {
         shim: Shim::default(),
         ports: Ports::new(config.serving.replica_ports.ports()),
         engine: ContainerEngine::find(std::env::var_os("PATH")),
     };
     let config = ServingConfig { data_dir: config.data.dir.clone(), machine };
-    let (serving, handle) = Serving::open(config, snapshots.clone(), backlog.clone(), clock.clone())
-        .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
+    let (serving, handle) =
+        Serving::open(config, snapshots.clone(), backlog, clock.clone(), metrics.registry())
+            .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;
     let handle = Arc::new(handle);
     running.part("serving", serving.run(drain.clone()));
     running.part("the gateway listener", serve_gateway(listener, handle.clone(), drain.clone()));

@@ -17,16 +17,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 pub use body::{CutOff, ResponseBody};
 pub use refusal::Refusal;
-pub use table::{Backend, Found, ServiceEntry, Shares, Table};
+pub use table::{Answers, Backend, Found, ServiceEntry, Shares, Table, Woken};
 
 use crate::limits::{REPLICAS_TRIED_MAX, TRAFFIC_PARTS};
 use crate::queue::{Class, Slot};
+use crate::serving::metrics::{Metrics, Phase};
 use body::{Streamed, Times};
 use connection::{Answer, Connections, Failure};
 
@@ -35,13 +37,14 @@ use connection::{Answer, Connections, Failure};
 pub struct Gateway {
     table: Arc<ArcSwap<Table>>,
     connections: Connections,
+    metrics: Metrics,
 }
 
 impl Gateway {
     /// A gateway that goes by `table`.
     #[must_use]
-    pub fn new(table: Arc<ArcSwap<Table>>) -> Self {
-        Self { table, connections: Connections::default() }
+    pub(crate) fn new(table: Arc<ArcSwap<Table>>, metrics: Metrics) -> Self {
+        Self { table, connections: Connections::default(), metrics }
     }
 
     /// Forgets the connections to a replica (`host:port`) that is gone.
@@ -61,6 +64,24 @@ impl Gateway {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let began = Instant::now();
         let Found { backend, path } = self.table.load().find(&request, fastrand::u32(..TRAFFIC_PARTS))?;
+        let answer = self.through(request, &backend, path, client, began).await;
+        backend.answered(answer.as_ref().ok().map(Response::status));
+        self.metrics.requests.observe(began.elapsed().as_secs_f64());
+        if let Some(took) = answer.as_ref().ok().and_then(|_| backend.woken.take()) {
+            self.metrics.started(Phase::FirstByte, took);
+        }
+        answer
+    }
+
+    /// Waits for a place, then for the answer's head.
+    async fn through(
+        &self,
+        request: Request<Incoming>,
+        backend: &Backend,
+        path: Option<PathAndQuery>,
+        client: IpAddr,
+        began: Instant,
+    ) -> Result<Response<ResponseBody>, Refusal> {
         let timeout = backend.timeout;
         let times = Times { began, timeout, idle_timeout: backend.idle_timeout };
         let over = |_| Refusal::Timeout(timeout);
@@ -69,7 +90,7 @@ impl Gateway {
         // Waiting for a place is no slowness of the replica.
         let first_byte = backend.response_start_timeout.min(timeout.saturating_sub(began.elapsed()));
         let by = Instant::now() + first_byte;
-        let exchange = self.exchange(request, &backend, path, client, slot, times);
+        let exchange = self.exchange(request, backend, path, client, slot, times);
         timeout_at(by, exchange)
             .await
             .map_err(|_| Refusal::Timeout(first_byte.max(Duration::from_millis(1))))?
@@ -79,7 +100,7 @@ impl Gateway {
         &self,
         mut request: Request<Incoming>,
         backend: &Backend,
-        path: Option<http::uri::PathAndQuery>,
+        path: Option<PathAndQuery>,
         client: IpAddr,
         mut slot: Slot,
         times: Times,

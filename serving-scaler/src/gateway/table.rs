@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Request;
 use http::header::HOST;
 use http::uri::PathAndQuery;
+use http::{Request, StatusCode};
 use pelton_resources::{NamespacedName, Protocol};
+use tokio::time::Instant;
 
 use super::Refusal;
 use crate::limits::{SHOWN_HOST_CHARS, TRAFFIC_PARTS};
-use crate::queue::Queue;
+use crate::queue::{Class, Queue};
 use crate::routes::address::{PathAddress, of_host, of_path};
 use crate::serving::Held;
 
@@ -36,6 +38,59 @@ pub struct Backend {
     pub idle_timeout: Option<Duration>,
     /// How long deliveries held their places.
     pub held: Held,
+    /// Answers by their status; the last: requests without one.
+    pub answers: Answers,
+    /// Since when it has a replica again, until its first answer.
+    pub woken: Woken,
+}
+
+/// A moment that is set now and then, and looked at with every answer.
+#[derive(Debug, Default)]
+pub struct Woken {
+    is_set: AtomicBool,
+    at: Mutex<Option<Instant>>,
+}
+
+impl Woken {
+    /// Now.
+    pub fn set(&self) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.is_set.store(true, Ordering::Release);
+    }
+
+    /// How long ago that was, once.
+    #[must_use]
+    pub fn take(&self) -> Option<Duration> {
+        if !self.is_set.load(Ordering::Relaxed) || !self.is_set.swap(false, Ordering::Acquire) {
+            return None;
+        }
+        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner).take();
+        at.map(|at| at.elapsed())
+    }
+}
+
+/// Counts answers by the first digit of their status.
+#[derive(Debug, Default)]
+pub struct Answers([AtomicU64; 6]);
+
+impl Backend {
+    /// Counts an answer of a replica; `None`: a request without one.
+    pub fn answered(&self, status: Option<StatusCode>) {
+        let class = status.map_or(5, |status| usize::from(status.as_u16() / 100).clamp(1, 5) - 1);
+        self.answers.0[class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers by their status: 1xx to 5xx, then requests without one.
+    #[must_use]
+    pub fn answers(&self) -> [u64; 6] {
+        std::array::from_fn(|class| self.answers.0[class].load(Ordering::Relaxed))
+    }
+
+    /// How many wait for a place, by class.
+    #[must_use]
+    pub fn waiting(&self) -> [(&'static str, usize); 2] {
+        [("request", self.queue.waiting(Class::Request)), ("delivery", self.queue.waiting(Class::Delivery))]
+    }
 }
 
 /// Revisions and their shares of the traffic in percent, which add up to 100; empty: none takes requests.

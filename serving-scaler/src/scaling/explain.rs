@@ -38,6 +38,10 @@ pub struct Explained {
     pub requests: (f64, f64),
     /// The events that waited; `None`: that was not known.
     pub events: Option<Events>,
+    /// The concurrency that one replica is to have.
+    pub target: f64,
+    /// Room for a burst; policy `kpa` only.
+    pub excess_burst_capacity: Option<i32>,
     /// What has led to it.
     pub cause: Cause,
 }
@@ -52,6 +56,8 @@ impl Explained {
             starting: 0,
             requests: (0.0, 0.0),
             events: None,
+            target: 0.0,
+            excess_burst_capacity: None,
             cause: Cause::Begun,
         }
     }

@@ -232,10 +232,12 @@ impl Scaling {
         }
         let (ready, starting) = (self.fleet.ready(), self.fleet.starting());
         let requests = (self.stable.average(now), self.panic.average(now));
+        let mut excess_burst_capacity = None;
         let (desired, cause) = match &mut self.decider {
             Decider::Kpa(decider) => {
                 let (stable, panic) = requests;
                 let decision = decider.decide(kpa::Observed { stable, panic, ready }, now);
+                excess_burst_capacity = Some(decision.excess_burst_capacity);
                 (
                     u32::try_from(decision.desired).unwrap_or(0),
                     Cause::Kpa { is_panicking: decision.is_panicking },
@@ -257,8 +259,20 @@ impl Scaling {
         let size = self.sizing.size(&self.rules.limits(), situation, now);
         self.replicas = size.replicas;
         self.fleet.want(size.replicas);
-        self.explained =
-            Explained { at: now, desired, replicas: size.replicas, ready, starting, requests, events, cause };
+        let target = self.rules.kpa().target;
+        let replicas = size.replicas;
+        self.explained = Explained {
+            at: now,
+            desired,
+            replicas,
+            ready,
+            starting,
+            requests,
+            events,
+            target,
+            excess_burst_capacity,
+            cause,
+        };
     }
 
     /// The last decision, and why it was so.

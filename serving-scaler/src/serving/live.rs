@@ -8,10 +8,11 @@ use std::time::Duration;
 use pelton_resources::contracts::TriggerBacklog;
 use pelton_resources::{NamespacedName, RevisionTemplate};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use crate::condition::Cause;
 use crate::decision::combined::Events;
-use crate::gateway::Backend;
+use crate::gateway::{Answers, Backend, Woken};
 use crate::limits::REPLICA_GRACE;
 use crate::queue::{Class, Closed, Queue};
 use crate::replicas::{Lines, Machine, Order, Phase, Replica, ReplicaId, ReplicaSpec, Step};
@@ -54,6 +55,10 @@ pub(super) struct Live {
     pub(super) lines: Lines,
     container: Arc<pelton_resources::Container>,
     replicas: HashMap<ReplicaId, Replica>,
+    /// Since when a replica is in the phase of its start.
+    starts: HashMap<ReplicaId, Instant>,
+    /// Since when somebody waits for the first replica.
+    waited_for_since: Option<Instant>,
     service_times: ServiceTimes,
     /// How long a request may take, and so a replica that drains.
     drain: Duration,
@@ -86,6 +91,8 @@ fn backend(name: &Arc<str>, template: &RevisionTemplate, poke: &Arc<Notify>) -> 
         response_start_timeout: template.response_start_timeout,
         idle_timeout: template.idle_timeout,
         held: Held::default(),
+        answers: Answers::default(),
+        woken: Woken::default(),
     })
 }
 
@@ -106,6 +113,8 @@ impl Live {
             lines: Lines::default(),
             container: Arc::new(template.container.clone()),
             replicas: HashMap::new(),
+            starts: HashMap::new(),
+            waited_for_since: None,
             service_times: ServiceTimes::default(),
             drain: template.timeout,
             share: 0.0,
@@ -171,7 +180,14 @@ impl Live {
         let waiting = |class| f64::from(u32::try_from(self.backend.queue.waiting(class)).unwrap_or(u32::MAX));
         let second =
             Second { requests: waiting(Class::Request), deliveries: waiting(Class::Delivery), count: 1.0 };
-        self.scaling.poke(now, second);
+        if self.scaling.poke(now, second) {
+            self.waited_for_since = Some(Instant::now());
+        }
+    }
+
+    /// A replica is started; answers how long somebody has waited for that.
+    pub(super) fn starts_for_someone(&mut self) -> Option<Duration> {
+        self.waited_for_since.take().map(|since| since.elapsed())
     }
 
     pub(super) fn decide(&mut self, now: Duration, backlogs: &[TriggerBacklog], rates: &TriggerRates) {
@@ -229,7 +245,21 @@ impl Live {
             container: self.container.clone(),
             grace: REPLICA_GRACE,
         };
+        self.starts.insert(id, Instant::now());
         self.replicas.insert(id, Replica::start(machine, spec, self.lines.clone(), steps));
+    }
+
+    /// Its program runs; answers how long that took.
+    pub(super) fn runs(&mut self, id: ReplicaId) -> Option<Duration> {
+        let since = self.starts.get_mut(&id)?;
+        let took = since.elapsed();
+        *since = Instant::now();
+        Some(took)
+    }
+
+    /// It is ready; answers how long that took since its program runs, if it was the first time.
+    pub(super) fn is_ready(&mut self, id: ReplicaId) -> Option<Duration> {
+        self.starts.remove(&id).map(|since| since.elapsed())
     }
 
     pub(super) fn step(&mut self, now: Duration, next: impl FnMut() -> ReplicaId) -> Vec<Order> {
@@ -258,6 +288,7 @@ impl Live {
 
     pub(super) fn ended(&mut self, id: ReplicaId, why: &str) {
         self.replicas.remove(&id);
+        self.starts.remove(&id);
         let was_told =
             self.scaling.fleet.members().iter().any(|member| {
                 member.id == id && matches!(member.phase, Phase::Draining { .. } | Phase::Ending)

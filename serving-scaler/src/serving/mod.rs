@@ -6,6 +6,7 @@
 
 mod handle;
 mod live;
+pub(crate) mod metrics;
 mod state;
 mod view;
 
@@ -19,6 +20,7 @@ use pelton_resources::contracts::{BacklogSource, TriggerBacklog};
 use pelton_resources::{Destination, NamespacedName, Service, Snapshot};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::drain::Drain;
+use prometheus::Registry;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
@@ -37,6 +39,7 @@ use crate::revisions::{Retention, Revision, RevisionState};
 use crate::routes::Share;
 use crate::scaling::{Rules, TriggerRates};
 use live::{GivenUp, Key, Live};
+use metrics::{Metrics, Phase};
 use state::State;
 use view::Board;
 
@@ -68,6 +71,7 @@ pub struct Serving {
     table: watch::Sender<Arc<Table>>,
     shared: Arc<ArcSwap<Table>>,
     board: Arc<Board>,
+    metrics: Metrics,
     poke: Arc<Notify>,
     /// What replicas tell; the sender is for those that are started.
     told: mpsc::UnboundedReceiver<(ReplicaId, Step)>,
@@ -85,13 +89,15 @@ impl Serving {
         snapshots: watch::Receiver<Arc<Snapshot>>,
         backlog: Arc<dyn BacklogSource>,
         clock: Clock,
+        registry: &Registry,
     ) -> Result<(Self, Handle), OpenError> {
         let state = State::open(&config.data_dir)?;
         let shared = Arc::new(ArcSwap::default());
-        let gateway = Gateway::new(shared.clone());
         let table = watch::Sender::default();
         let (tell, told) = mpsc::unbounded_channel();
         let board = Arc::new(Board::default());
+        let metrics = Metrics::new(registry, board.clone())?;
+        let gateway = Gateway::new(shared.clone(), metrics.clone());
         let handle = Handle::new(gateway.clone(), table.subscribe(), snapshots.clone(), board.clone());
         let serving = Self {
             machine: config.machine,
@@ -109,6 +115,7 @@ impl Serving {
             table,
             shared,
             board,
+            metrics,
             poke: Arc::default(),
             told,
             tell,
@@ -355,8 +362,18 @@ impl Serving {
         let Some(key) = self.owners.get(&id).cloned() else { return };
         let Some(live) = self.live.get_mut(&key) else { return };
         let news = match step {
-            Step::Started => return,
-            Step::Ready(port) => News::Ready(port),
+            Step::Started => {
+                if let Some(took) = live.runs(id) {
+                    self.metrics.started(Phase::Process, took);
+                }
+                return;
+            }
+            Step::Ready(port) => {
+                if let Some(took) = live.is_ready(id) {
+                    self.metrics.started(Phase::Readiness, took);
+                }
+                News::Ready(port)
+            }
             Step::NotReady(reason) => {
                 tracing::warn!(replica = %id.name(&key.revision), "it is not ready any more: {reason}");
                 News::NotReady
@@ -401,11 +418,17 @@ impl Serving {
         match order {
             Order::Start(id) => {
                 self.owners.insert(id, key.clone());
+                if let Some(waited) = live.starts_for_someone() {
+                    self.metrics.started(Phase::Decision, waited);
+                }
                 live.start(key, id, self.machine.clone(), self.tell.clone());
             }
             Order::Admit(id, port) => {
                 let replica: Arc<str> = format!("127.0.0.1:{port}").into();
                 live.addresses.insert(id, replica.clone());
+                if live.scaling.fleet.ready() == 1 {
+                    live.backend.woken.set();
+                }
                 live.backend.queue.replicas(&[ReplicaChange::Ready(replica)]);
             }
             Order::Withdraw(id) => {

@@ -23,6 +23,9 @@ pub enum OpenError {
         #[source]
         error: io::Error,
     },
+    /// A metric has a name that is taken.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// It is not what was written.
     #[error("{file}: {error}; without the file, revisions are made anew from the Services")]
     State {
@@ -39,7 +42,7 @@ impl OpenError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "PEL-1809",
+            Self::Io { .. } | Self::Metrics(_) => "PEL-1809",
             Self::State { .. } => "PEL-1810",
         }
     }

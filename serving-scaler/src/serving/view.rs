@@ -9,6 +9,7 @@ use pelton_resources::{NamespacedName, Readiness, Service};
 use super::live::{Key, Live};
 use super::state::State;
 use crate::condition::{Cause, Condition};
+use crate::gateway::Backend;
 use crate::queue::Class;
 use crate::replicas::Phase;
 use crate::revisions::{Revision, ServiceRevisions};
@@ -43,6 +44,8 @@ pub struct RevisionView {
     pub present: (u64, u64),
     /// The last decision; `None`: it is asleep, and nothing leads to it.
     pub explained: Option<Explained>,
+    /// Its queue and its answers.
+    pub backend: Option<Arc<Backend>>,
     /// Why the last replica ended that nobody had told to, and its last lines.
     pub failure: Option<(String, Vec<Box<str>>)>,
 }
@@ -96,6 +99,7 @@ fn revision_view(revision: &Revision, state: &State, live: &BTreeMap<Key, Live>)
             waiting: (0, 0),
             present: (0, 0),
             explained: None,
+            backend: None,
             failure: None,
         };
     };
@@ -114,6 +118,7 @@ fn revision_view(revision: &Revision, state: &State, live: &BTreeMap<Key, Live>)
         waiting: (queue.waiting(Class::Request), queue.waiting(Class::Delivery)),
         present: (queue.present(Class::Request), queue.present(Class::Delivery)),
         explained: Some(*live.scaling.explained()),
+        backend: Some(live.backend.clone()),
         failure,
     }
 }
