@@ -6,6 +6,7 @@
 
 mod append;
 mod footprint;
+mod gateway;
 mod kafka;
 mod load;
 mod micro;
@@ -22,6 +23,7 @@ fn main() {
     match arguments.as_slice() {
         ["echo"] => peers::echo(),
         ["sink"] => peers::sink(),
+        ["replica", start_ms] => peers::replica(number(start_ms)),
         ["post", url, count, in_flight] => peers::post(url, number(count), number(in_flight)),
         ["load", address, path, connections, seconds] => {
             load::run(address, path, number(connections), number(seconds))
@@ -30,7 +32,7 @@ fn main() {
             load::run_paced(address, path, number(connections), number(seconds), number(rate));
         }
         ["produce", arguments @ ..] => kafka::produce(arguments),
-        [] | ["micro" | "path" | "footprint" | "kafka"] => {
+        [] | ["micro" | "path" | "gateway" | "footprint" | "kafka"] => {
             let only = arguments.first().copied();
             let mut report = Report::new();
             if only.is_none_or(|part| part == "micro") {
@@ -38,6 +40,9 @@ fn main() {
             }
             if only.is_none_or(|part| part == "path") {
                 path::measure(&mut report);
+            }
+            if only.is_none_or(|part| part == "gateway") {
+                gateway::measure(&mut report);
             }
             if only.is_none_or(|part| part == "footprint") {
                 footprint::measure(&mut report);
@@ -54,7 +59,7 @@ fn main() {
         }
         other => {
             eprintln!(
-                "unknown arguments {other:?}; call without any to measure everything, or with micro, path, footprint or kafka"
+                "unknown arguments {other:?}; call without any to measure everything, or with micro, path, gateway, footprint or kafka"
             );
             std::process::exit(2);
         }

@@ -45,25 +45,40 @@ pub fn sink() {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         println!("{}", listener.local_addr().expect("a bound socket has an address"));
-        loop {
-            let Ok((mut stream, _)) = listener.accept().await else { continue };
-            let _ = stream.set_nodelay(true);
-            tokio::spawn(async move {
-                let mut buffer = Vec::with_capacity(16 * 1024);
-                while let Ok(read) = stream.read_buf(&mut buffer).await {
-                    if read == 0 {
+        answer_all(listener).await;
+    });
+}
+
+/// A replica of a Service that does as little as the subscriber, and takes so many milliseconds to start.
+pub fn replica(start_ms: usize) {
+    std::thread::sleep(std::time::Duration::from_millis(start_ms as u64));
+    let port = std::env::var("PORT").expect("a replica is told its port");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    runtime.block_on(async {
+        answer_all(TcpListener::bind(format!("127.0.0.1:{port}")).await.expect("its port is free")).await;
+    });
+}
+
+async fn answer_all(listener: TcpListener) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
+        tokio::spawn(async move {
+            let mut buffer = Vec::with_capacity(16 * 1024);
+            while let Ok(read) = stream.read_buf(&mut buffer).await {
+                if read == 0 {
+                    return;
+                }
+                while let Some(length) = whole_request(&buffer) {
+                    buffer.drain(..length);
+                    if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.is_err() {
                         return;
                     }
-                    while let Some(length) = whole_request(&buffer) {
-                        buffer.drain(..length);
-                        if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.is_err() {
-                            return;
-                        }
-                    }
                 }
-            });
-        }
-    });
+            }
+        });
+    }
 }
 
 /// The length of the first request in `buffer`, if it is whole.

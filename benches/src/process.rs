@@ -126,6 +126,8 @@ type Log = Arc<Mutex<Vec<(Instant, serde_json::Value)>>>;
 pub struct Pelton {
     /// The process.
     pub process: Process,
+    /// Where Services are reached; empty where none are run.
+    pub gateway: String,
     /// The admin address.
     pub admin: String,
     /// From start to ready.
@@ -155,7 +157,7 @@ impl Pelton {
         command.env("PELTON__LOG_OUTPUT__FORMAT", "json").stderr(Stdio::piped());
         let mut child = command.spawn().expect("PELTON_BIN can be run");
         let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let (mut ingress, mut admin) = (String::new(), String::new());
+        let (mut ingress, mut gateway, mut admin) = (String::new(), String::new(), String::new());
         let takes_events = launch.role != "dispatcher";
         while (takes_events && ingress.is_empty()) || admin.is_empty() {
             let line = lines.next().expect("pelton says where it listens").expect("its log is text");
@@ -163,6 +165,7 @@ impl Pelton {
             let address = line["address"].as_str().unwrap_or_default().to_owned();
             match line["listener"].as_str() {
                 Some("ingress") => ingress = address,
+                Some("gateway") => gateway = address,
                 Some("admin") => admin = address,
                 _ => {}
             }
@@ -178,7 +181,7 @@ impl Pelton {
         let mut process = Process { child, address: String::new() };
         wait(|| get(&admin, "/readyz").starts_with("HTTP/1.1 200"));
         process.address = ingress;
-        Self { process, admin, ready_after: start.elapsed(), log, _folder: folder }
+        Self { process, gateway, admin, ready_after: start.elapsed(), log, _folder: folder }
     }
 
     /// When the log last said `message` with something in `field`, if it ever did.

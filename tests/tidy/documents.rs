@@ -70,6 +70,11 @@ fn every_metric_has_a_row_and_every_row_a_metric() {
                 "_ready",
                 "_segments",
                 "_unavailable",
+                "_replicas",
+                "_concurrency",
+                "_capacity",
+                "_panicking",
+                "_ratio",
             ]
             .iter()
             .any(|unit| literal.ends_with(unit));

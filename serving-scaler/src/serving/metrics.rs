@@ -76,25 +76,25 @@ impl Metrics {
 type Figure = (&'static str, &'static str, fn(&RevisionView, &Explained) -> Option<f64>);
 
 const GAUGES: [Figure; 13] = [
-    ("pelton_revision_replicas_desired", "Replicas that were decided, before bounds.", |_, explained| {
+    ("pelton_revision_desired_replicas", "Replicas that were decided, before bounds.", |_, explained| {
         Some(f64::from(explained.desired))
     }),
-    ("pelton_revision_replicas_requested", "Replicas there are to be.", |_, explained| {
+    ("pelton_revision_requested_replicas", "Replicas there are to be.", |_, explained| {
         Some(f64::from(explained.replicas))
     }),
-    ("pelton_revision_replicas_ready", "Replicas that take requests.", |view, _| Some(f64::from(view.ready))),
-    ("pelton_revision_replicas_starting", "Replicas that start.", |view, _| Some(f64::from(view.starting))),
-    ("pelton_revision_replicas_leaving", "Replicas that finish what they have.", |view, _| {
+    ("pelton_revision_ready_replicas", "Replicas that take requests.", |view, _| Some(f64::from(view.ready))),
+    ("pelton_revision_starting_replicas", "Replicas that start.", |view, _| Some(f64::from(view.starting))),
+    ("pelton_revision_leaving_replicas", "Replicas that finish what they have.", |view, _| {
         Some(f64::from(view.leaving))
     }),
-    ("pelton_revision_concurrency_stable", "Requests at a time over the stable window.", |_, explained| {
+    ("pelton_revision_stable_concurrency", "Requests at a time over the stable window.", |_, explained| {
         Some(explained.requests.0)
     }),
-    ("pelton_revision_concurrency_panic", "Requests at a time over the panic window.", |_, explained| {
+    ("pelton_revision_panic_concurrency", "Requests at a time over the panic window.", |_, explained| {
         Some(explained.requests.1)
     }),
     (
-        "pelton_revision_concurrency_target",
+        "pelton_revision_target_concurrency",
         "Requests at a time that one replica is to have.",
         |_, explained| Some(explained.target),
     ),
@@ -105,7 +105,7 @@ const GAUGES: [Figure; 13] = [
         Some(if is_panicking(explained.cause) { 1.0 } else { 0.0 })
     }),
     (
-        "pelton_revision_events_due",
+        "pelton_revision_due_events",
         "Events of its triggers that could be sent now. Missing while it is not known.",
         |_, explained| explained.events.map(|events| events.due),
     ),
@@ -126,7 +126,7 @@ const fn is_panicking(cause: Cause) -> bool {
 
 /// What waits or came: name, help, kind, further label, its values and how each is read.
 const WAITING: (&str, &str) =
-    ("pelton_revision_waiting", "Requests and deliveries that wait for a place on a replica.");
+    ("pelton_revision_waiting_requests", "Requests and deliveries that wait for a place on a replica.");
 const ANSWERS: (&str, &str) = (
     "pelton_revision_requests_total",
     "HTTP requests that came to their answer's head, by its status; `refused`: without a replica's answer.",
