@@ -1,9 +1,6 @@
 //! The gateway: a request through it beside a direct one, and requests that wait for replicas.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::path::{Sample, median, sample};
 use crate::process::{Core, Pelton, Process, wait};
@@ -85,39 +82,18 @@ fn parked(report: &mut Report) {
                        autoscaling.knative.dev/max-scale: '10'";
     let pelton = Pelton::start(&service("s", annotations, 10, 8_000));
     let idle = pelton.process.memory();
-    let (told, answers) = mpsc::channel();
-    let mut clients = Vec::with_capacity(PARKED);
-    for _ in 0..PARKED {
-        let mut client = TcpStream::connect(&pelton.gateway).expect("the gateway listens");
-        client.write_all(b"GET /-/default/s/ HTTP/1.1\r\nhost: a\r\n\r\n").expect("it takes a request");
-        clients.push(client);
-    }
+    let clients =
+        Process::start_run(Core::Other, &["park", &pelton.gateway, "/-/default/s/", &PARKED.to_string()]);
     wait(|| pelton.metric("pelton_revision_waiting_requests") >= PARKED as f64);
     let waiting = (pelton.process.memory() - idle) as f64 / PARKED as f64 / 1024.0;
-    // All are looked at by one thread: an answer is there when its first bytes can be read.
-    std::thread::spawn(move || {
-        for client in &clients {
-            client.set_nonblocking(true).expect("a socket takes options");
-        }
-        let mut open: Vec<_> = clients.iter_mut().collect();
-        let mut buffer = [0; 1024];
-        while !open.is_empty() {
-            open.retain_mut(|client| match client.read(&mut buffer) {
-                Ok(read) => {
-                    let is_good = buffer[..read].starts_with(b"HTTP/1.1 204");
-                    let _ = told.send((Instant::now(), is_good));
-                    false
-                }
-                Err(_) => true,
-            });
-        }
-    });
-    let all: Vec<(Instant, bool)> = answers.iter().collect();
-    assert!(all.iter().all(|(_, is_good)| *is_good), "every request is answered by a replica");
+    let answers = clients.finish();
+    assert_eq!(answers["good"], PARKED, "every request is answered by a replica");
     let ready = pelton.said("the revision is ready", "revision").expect("it says so");
-    let after = |at: &Instant| at.saturating_duration_since(ready);
-    let first = all.iter().map(|(at, _)| after(at)).min().unwrap_or_default();
-    let last = all.iter().map(|(at, _)| after(at)).max().unwrap_or_default();
+    let since_ready = |name: &str| {
+        let at = Duration::from_micros(answers[name].as_u64().expect("clients answer with times"));
+        at.saturating_sub(unix_time(ready))
+    };
+    let (first, last) = (since_ready("first_us"), since_ready("last_us"));
     report.line(
         "5,000 parked requests, 10 replicas: from readiness to the last answer",
         format!("{} ms", last.as_millis()),
@@ -132,6 +108,12 @@ fn parked(report: &mut Report) {
         "at most 16 KiB",
         Some(waiting <= 16.0),
     );
+}
+
+/// What the wall clock showed at that moment.
+fn unix_time(at: Instant) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
+    now - at.elapsed()
 }
 
 /// Many Services, few of which run.

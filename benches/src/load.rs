@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,4 +111,43 @@ async fn connection(
         }
     }
     latencies
+}
+
+/// Sends one request over each of `count` connections at once, and prints when the first and the last answer came.
+pub fn park(address: &str, path: &str, count: usize) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    let request: Arc<[u8]> = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes().into();
+    let answers = runtime.block_on(async {
+        let tasks: Vec<_> = (0..count)
+            .map(|_| {
+                let (address, request) = (address.to_owned(), request.clone());
+                tokio::spawn(async move {
+                    let mut stream = TcpStream::connect(&address).await.expect("the server listens");
+                    stream.write_all(&request).await.expect("the server takes requests");
+                    let mut buffer = [0; 1024];
+                    let read = stream.read(&mut buffer).await.unwrap_or(0);
+                    (SystemTime::now(), buffer[..read].starts_with(b"HTTP/1.1 20"))
+                })
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(count);
+        for task in tasks {
+            answers.push(task.await.expect("a client does not panic"));
+        }
+        answers
+    });
+    let micros = |time: Option<SystemTime>| {
+        let since = time.unwrap_or(SystemTime::UNIX_EPOCH).duration_since(SystemTime::UNIX_EPOCH);
+        since.expect("it is after 1970").as_micros() as u64
+    };
+    let times = || answers.iter().map(|(at, _)| *at);
+    println!(
+        "{}",
+        serde_json::json!({
+            "good": answers.iter().filter(|(_, is_good)| *is_good).count(),
+            "first_us": micros(times().min()),
+            "last_us": micros(times().max()),
+        })
+    );
 }

@@ -31,6 +31,7 @@ fn main() {
         ["load-paced", address, path, connections, seconds, rate] => {
             load::run_paced(address, path, number(connections), number(seconds), number(rate));
         }
+        ["park", address, path, count] => load::park(address, path, number(count)),
         ["produce", arguments @ ..] => kafka::produce(arguments),
         [] | ["micro" | "path" | "gateway" | "footprint" | "kafka"] => {
             let only = arguments.first().copied();

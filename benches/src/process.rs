@@ -53,6 +53,12 @@ impl Process {
         serde_json::from_slice(&output.stdout).expect("a role answers in JSON")
     }
 
+    /// Starts this program on `core` in the role `arguments`, which ends by itself; see [`Running::finish`].
+    pub fn start_run(core: Core, arguments: &[&str]) -> Running {
+        let child = this_program(core, arguments).stdout(Stdio::piped()).spawn();
+        Running(child.expect("taskset and this program can be run"))
+    }
+
     /// Starts this program on `core` in the role `arguments`; what it prints is of no interest.
     pub fn background(core: Core, arguments: &[&str]) -> Self {
         let child = this_program(core, arguments).stdout(Stdio::null()).spawn();
@@ -91,6 +97,17 @@ impl Process {
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
         let line = status.lines().find(|line| line.starts_with(name)).expect("a process has a resident size");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("it is a number") * 1024
+    }
+}
+
+/// A role that ends by itself.
+pub struct Running(Child);
+
+impl Running {
+    /// Waits for its end; answers what it printed.
+    pub fn finish(self) -> serde_json::Value {
+        let output = self.0.wait_with_output().expect("a role can be waited for");
+        serde_json::from_slice(&output.stdout).expect("a role answers in JSON")
     }
 }
 

@@ -9,6 +9,7 @@ use pelton_resources::NamespacedName;
 use pelton_resources::contracts::{BacklogSource, NoSlot, Slot, Slots, TriggerBacklog};
 use pelton_runtime::drain::Drain;
 use pelton_runtime::listen::{BoundListener, Peer};
+use pelton_serving_scaler::gateway::Client;
 use pelton_serving_scaler::replicas::{ContainerEngine, Machine, Ports, Shim};
 use pelton_serving_scaler::serving::{Config as ServingConfig, Handle, Serving};
 
@@ -40,10 +41,10 @@ pub(super) fn start(
 
 async fn serve_gateway(listener: BoundListener, handle: Arc<Handle>, drain: Drain) {
     let serve = move |peer: Peer| {
-        let (handle, client) = (handle.clone(), peer.address.ip());
+        let (handle, client) = (handle.clone(), Arc::new(Client::new(peer.address.ip(), peer.is_tls)));
         service_fn(move |request| {
-            let handle = handle.clone();
-            async move { Ok::<_, Infallible>(handle.handle(request, client).await) }
+            let (handle, client) = (handle.clone(), client.clone());
+            async move { Ok::<_, Infallible>(handle.handle(request, &client).await) }
         })
     };
     listener.serve_each(serve, drain).await;

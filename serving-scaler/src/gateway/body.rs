@@ -54,22 +54,22 @@ pub struct Streamed {
     _slot: Slot,
     times: Times,
     last_byte: Instant,
-    /// One timer for both times: it is set anew when it fires too early.
-    timer: Pin<Box<Sleep>>,
+    /// One timer for both times, made when the body first pauses: it is set anew when it fires too early.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Streamed {
     pub(super) fn new(incoming: Incoming, over: Option<InUse>, slot: Slot, times: Times) -> Self {
-        let now = Instant::now();
-        let first = times.began + times.idle_timeout.map_or(times.timeout, |idle| idle.min(times.timeout));
-        Self { incoming, over, _slot: slot, times, last_byte: now, timer: Box::pin(sleep_until(first)) }
+        Self { incoming, over, _slot: slot, times, last_byte: Instant::now(), timer: None }
     }
 
     /// The time that is over, if one is.
     fn poll_times(&mut self, cx: &mut Context<'_>) -> Poll<CutOff> {
         let Times { began, timeout, idle_timeout } = self.times;
+        let first = began + idle_timeout.map_or(timeout, |idle| idle.min(timeout));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(first)));
         loop {
-            if self.timer.as_mut().poll(cx).is_pending() {
+            if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let now = Instant::now();
@@ -83,7 +83,7 @@ impl Streamed {
                 }
                 next = next.min(self.last_byte + idle);
             }
-            self.timer.as_mut().reset(next);
+            timer.as_mut().reset(next);
         }
     }
 

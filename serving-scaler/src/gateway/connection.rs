@@ -238,17 +238,17 @@ impl InUse {
 
     /// The answer came to its end: the next request may use the connection.
     pub(super) fn keep(&mut self) {
+        // Whether the request was read to its end, and the replica keeps it open, is looked at before it is used again.
         let Some(mut connection) = self.connection.take().filter(|connection| !connection.sender.is_closed())
         else {
             return;
         };
-        // The request may not be read to its end yet, or the replica may close.
-        if !connection.is_usable() {
-            return;
-        }
         connection.idle_since = Instant::now();
         let mut kept = self.connections.kept();
-        let kept = kept.entry(self.replica.clone()).or_default();
+        if !kept.contains_key(&self.replica) {
+            kept.insert(self.replica.clone(), Kept::default());
+        }
+        let Some(kept) = kept.get_mut(&self.replica) else { return };
         if kept.idle.len() < IDLE_CONNECTIONS_MAX {
             kept.idle.push(connection);
         }

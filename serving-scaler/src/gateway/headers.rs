@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderValue, Request, Uri, Version};
 use pelton_resources::Protocol;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -44,7 +43,7 @@ pub(super) fn to_replica<B>(
     protocol: Protocol,
     replica: &str,
     path: Option<PathAndQuery>,
-    client: IpAddr,
+    client: &Client,
     upgrade: Option<&HeaderValue>,
 ) {
     let host = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
@@ -57,7 +56,7 @@ pub(super) fn to_replica<B>(
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    forwarded(headers, host.as_ref(), client);
+    forwarded(headers, client);
     let mut parts = http::uri::Parts::default();
     parts.path_and_query = Some(path);
     match protocol {
@@ -83,19 +82,37 @@ pub(super) fn to_replica<B>(
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }
 
-/// Adds the client to those that the request went through.
-fn forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, client: IpAddr) {
-    let known = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let mut through: Vec<String> = known.map(str::to_owned).collect();
-    through.push(client.to_string());
-    if let Ok(value) = HeaderValue::from_str(&through.join(", ")) {
-        headers.insert(FORWARDED_FOR, value);
-    }
-    if !headers.contains_key(&FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
-    if let Some(host) = host.filter(|_| !headers.contains_key(&FORWARDED_HOST)) {
-        headers.insert(FORWARDED_HOST, host.clone());
+/// Adds the client to those that the request went through. (The host that it asked for is told as it was, in `Host`.)
+fn forwarded(headers: &mut HeaderMap, client: &Client) {
+    let through = match headers.get(FORWARDED_FOR) {
+        None => client.address.clone(),
+        Some(_) => {
+            let known = headers.get_all(FORWARDED_FOR).iter().chain([&client.address]);
+            let known: Vec<&[u8]> = known.map(HeaderValue::as_bytes).collect();
+            HeaderValue::from_bytes(&known.join(&b", "[..])).unwrap_or_else(|_| client.address.clone())
+        }
+    };
+    headers.insert(FORWARDED_FOR, through);
+    headers.entry(FORWARDED_PROTO).or_insert_with(|| client.scheme.clone());
+}
+
+/// A client, as replicas are told of it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    address: HeaderValue,
+    scheme: HeaderValue,
+}
+
+impl Client {
+    /// A client at this address, which speaks TLS or not.
+    #[must_use]
+    pub fn new(address: IpAddr, is_tls: bool) -> Self {
+        let address = HeaderValue::try_from(address.to_canonical().to_string());
+        Self {
+            // An address has only characters that a header may have.
+            address: address.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            scheme: HeaderValue::from_static(if is_tls { "https" } else { "http" }),
+        }
     }
 }
 
@@ -103,7 +120,9 @@ fn forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, client: IpAddr
 mod tests {
     use super::*;
 
-    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    fn client() -> Client {
+        Client::new(std::net::Ipv4Addr::LOCALHOST.into(), false)
+    }
 
     fn request(uri: &str, headers: &[(&str, &str)]) -> Request<()> {
         let mut request = Request::builder().uri(uri);
@@ -131,7 +150,7 @@ mod tests {
                 ("x-theirs", "2"),
             ],
         );
-        to_replica(&mut request, Protocol::Http1, "127.0.0.1:20000", None, CLIENT, None);
+        to_replica(&mut request, Protocol::Http1, "127.0.0.1:20000", None, &client(), None);
         for gone in ["connection", "x-mine", "keep-alive", "transfer-encoding"] {
             assert_eq!(value(&request, gone), None, "{gone}");
         }
@@ -144,13 +163,13 @@ mod tests {
         );
         assert_eq!(request.uri(), "/path?query");
         assert_eq!(value(&request, "x-forwarded-for"), Some("127.0.0.1"));
-        assert_eq!(value(&request, "x-forwarded-host"), Some("model.default.localhost:8081"));
+        assert_eq!(value(&request, "x-forwarded-proto"), Some("http"));
     }
 
     #[test]
     fn who_was_there_before_stays_in_the_list() {
         let mut request = request("/", &[("x-forwarded-for", "10.1.1.1"), ("x-forwarded-proto", "https")]);
-        to_replica(&mut request, Protocol::Http1, "127.0.0.1:1", None, CLIENT, None);
+        to_replica(&mut request, Protocol::Http1, "127.0.0.1:1", None, &client(), None);
         assert_eq!(value(&request, "x-forwarded-for"), Some("10.1.1.1, 127.0.0.1"));
         assert_eq!(value(&request, "x-forwarded-proto"), Some("https"));
     }
@@ -163,20 +182,20 @@ mod tests {
             Protocol::Http1,
             "127.0.0.1:20000",
             Some(PathAndQuery::from_static("/b")),
-            CLIENT,
+            &client(),
             None,
         );
         assert_eq!(
             (one.uri().to_string().as_str(), value(&one, "host")),
             ("/b", Some("model.default.localhost:8081"))
         );
-        to_replica(&mut one, Protocol::H2c, "127.0.0.1:20000", None, CLIENT, None);
+        to_replica(&mut one, Protocol::H2c, "127.0.0.1:20000", None, &client(), None);
         assert_eq!(
             (one.uri().to_string().as_str(), value(&one, "host")),
             ("http://model.default.localhost:8081/b", None)
         );
         let mut nameless = request("/a", &[]);
-        to_replica(&mut nameless, Protocol::H2c, "127.0.0.1:20000", None, CLIENT, None);
+        to_replica(&mut nameless, Protocol::H2c, "127.0.0.1:20000", None, &client(), None);
         assert_eq!(nameless.uri(), "http://127.0.0.1:20000/a");
     }
 
@@ -186,7 +205,7 @@ mod tests {
         let mut one = request("/", &asks);
         let upgrade = upgrade_of(one.headers());
         assert_eq!(upgrade.as_ref().unwrap(), "websocket");
-        to_replica(&mut one, Protocol::Http1, "127.0.0.1:1", None, CLIENT, upgrade.as_ref());
+        to_replica(&mut one, Protocol::Http1, "127.0.0.1:1", None, &client(), upgrade.as_ref());
         assert_eq!((value(&one, "connection"), value(&one, "upgrade")), (Some("upgrade"), Some("websocket")));
         assert_eq!(upgrade_of(request("/", &asks[1..]).headers()), None, "it must be asked for");
     }

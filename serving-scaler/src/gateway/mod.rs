@@ -12,7 +12,6 @@ mod refusal;
 mod table;
 mod tunnel;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 pub use body::{CutOff, ResponseBody};
+pub use headers::Client;
 pub use refusal::Refusal;
 pub use table::{Answers, Backend, Found, ServiceEntry, Shares, Table, Woken};
 
@@ -53,14 +53,14 @@ impl Gateway {
     }
 
     /// Answers a request of `client`. Dropping the future gives the request up.
-    pub async fn handle(&self, request: Request<Incoming>, client: IpAddr) -> Response<ResponseBody> {
+    pub async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<ResponseBody> {
         self.answer(request, client).await.unwrap_or_else(|refusal| refusal.response())
     }
 
     async fn answer(
         &self,
         request: Request<Incoming>,
-        client: IpAddr,
+        client: &Client,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let began = Instant::now();
         let Found { backend, path } = self.table.load().find(&request, fastrand::u32(..TRAFFIC_PARTS))?;
@@ -79,7 +79,7 @@ impl Gateway {
         request: Request<Incoming>,
         backend: &Backend,
         path: Option<PathAndQuery>,
-        client: IpAddr,
+        client: &Client,
         began: Instant,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let timeout = backend.timeout;
@@ -90,7 +90,8 @@ impl Gateway {
         // Waiting for a place is no slowness of the replica.
         let first_byte = backend.response_start_timeout.min(timeout.saturating_sub(began.elapsed()));
         let by = Instant::now() + first_byte;
-        let exchange = self.exchange(request, backend, path, client, slot, times);
+        // In a box: who waits for a place, which may be thousands, does not take the room for all that comes after.
+        let exchange = Box::pin(self.exchange(request, backend, path, client, slot, times));
         timeout_at(by, exchange)
             .await
             .map_err(|_| Refusal::Timeout(first_byte.max(Duration::from_millis(1))))?
@@ -101,7 +102,7 @@ impl Gateway {
         mut request: Request<Incoming>,
         backend: &Backend,
         path: Option<PathAndQuery>,
-        client: IpAddr,
+        client: &Client,
         mut slot: Slot,
         times: Times,
     ) -> Result<Response<ResponseBody>, Refusal> {

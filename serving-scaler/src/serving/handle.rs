@@ -1,6 +1,5 @@
 //! What others hold of serving: the gateway, places for deliveries, the state of Services.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::view::{Board, ServiceView};
-use crate::gateway::{Backend, Gateway, ResponseBody, Table};
+use crate::gateway::{Backend, Client, Gateway, ResponseBody, Table};
 use crate::limits::TRAFFIC_PARTS;
 use crate::queue::{Class, Closed, NoPlace, Slot as Place};
 
@@ -49,7 +48,7 @@ impl Handle {
     }
 
     /// Answers an HTTP request to a Service.
-    pub async fn handle(&self, request: Request<Incoming>, client: IpAddr) -> Response<ResponseBody> {
+    pub async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<ResponseBody> {
         self.gateway.handle(request, client).await
     }
 
