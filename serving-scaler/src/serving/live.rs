@@ -81,7 +81,7 @@ impl Live {
             idle_timeout: template.idle_timeout,
             held: Held::default(),
         };
-        let has_run = revision.state != RevisionState::Starting;
+        let has_run = !matches!(revision.state, RevisionState::Starting | RevisionState::Untried);
         Self {
             scaling: Scaling::new(rules, has_run, now),
             backend: Arc::new(backend),
