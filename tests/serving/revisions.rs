@@ -92,3 +92,8 @@ async fn changes_under_load(service: Service) {
 async fn a_changed_template_takes_over_without_a_failed_request() {
     changes_under_load(Service::new("s").env("MODEL", "first")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_one_that_is_to_have_no_replica_before_somebody_asks() {
+    changes_under_load(Service::new("s").from_zero().env("MODEL", "first")).await;
+}
