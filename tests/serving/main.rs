@@ -1,3 +1,10 @@
 //! Services as users meet them: the real binary, real replicas.
 
+mod events;
+mod failures;
+mod fixture;
+mod gateway;
+mod restart;
+mod revisions;
+mod scale;
 mod shim;

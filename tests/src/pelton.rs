@@ -188,8 +188,13 @@ impl Pelton {
     }
 
     /// SIGTERM, and waits for the graceful end; answers whether it ended with success.
-    pub async fn stop(mut self) -> bool {
+    pub async fn stop(self) -> bool {
         self.signal("TERM").await;
+        self.exited().await
+    }
+
+    /// Waits until it has ended by itself, or by a signal that it got before; answers whether with success.
+    pub async fn exited(mut self) -> bool {
         self.child.wait().await.expect("a child can be waited for").success()
     }
 

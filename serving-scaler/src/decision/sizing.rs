@@ -198,11 +198,12 @@ impl Sizing {
         let min = if is_kept { limits.min } else { 0 };
         let needed = if self.is_initialized { min.max(1) } else { min.max(limits.initial) };
         let goes_on = wanted.is_some_and(|wanted| wanted > 0) || self.activity != Activity::Inactive;
+        // With an initial scale of 0 that is so from the beginning.
+        self.is_initialized |= situation.ready >= needed;
         if wanted == Some(0) || needed == 0 {
             self.has_timed_out = self.activity == Activity::Activating && wanted == Some(0);
             self.turn(Activity::Inactive, now);
         } else if situation.ready >= needed {
-            self.is_initialized = true;
             if goes_on {
                 self.turn(Activity::Active, now);
             }
@@ -305,6 +306,21 @@ mod tests {
         assert_eq!(sized(&active, &eight, situation(1, 10)), (8, None));
         let unknown = Situation { desired: None, ..situation(3, 0) };
         assert_eq!(sized(&active, &limits(), unknown), (3, None), "nothing is known, nothing is changed");
+    }
+
+    #[test]
+    fn an_initial_scale_of_zero_is_reached_at_once() {
+        let mut sizing = Sizing::new(NOW);
+        let limits = Limits { initial: 0, ..limits() };
+        sizing.size(&limits, situation(0, 0), NOW);
+        assert_eq!(sizing.activity(), (Activity::Inactive, NOW));
+        let wanted = Situation { desired: Some(1), ..situation(0, 0) };
+        assert_eq!(sizing.size(&limits, wanted, NOW + seconds(1)).replicas, 1);
+        assert_eq!(
+            sizing.activity(),
+            (Activity::Activating, NOW + seconds(1)),
+            "its start is under the deadline"
+        );
     }
 
     #[test]

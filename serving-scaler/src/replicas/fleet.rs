@@ -190,6 +190,7 @@ impl Fleet {
         mut next: impl FnMut() -> ReplicaId,
     ) -> Vec<Order> {
         let mut orders = Vec::new();
+        self.forget_failures(now);
         self.end_drained(now, &in_flight, &mut orders);
         let there = (self.ready() + self.starting()) as usize;
         let desired = self.desired as usize;
@@ -197,9 +198,11 @@ impl Fleet {
             self.drain(there - desired, now + drain, &in_flight, &mut orders);
             self.end_drained(now, &in_flight, &mut orders);
         } else if there < desired && now >= self.start_at {
-            // After a failure one is tried before the others.
-            let count = if self.failures > 0 { 1.min(desired - there) } else { desired - there };
-            let count = if self.failures > 0 && self.starting() > 0 { 0 } else { count };
+            let count = match self.failures {
+                0 => desired - there,
+                _ if self.waits_for_one() => 0,
+                _ => 1,
+            };
             for _ in 0..count {
                 let id = next();
                 self.members.push(Member { id, phase: Phase::Starting, began: now });
@@ -207,6 +210,22 @@ impl Fleet {
             }
         }
         orders
+    }
+
+    /// One that was started after the last failure and runs steadily shows that it is over.
+    fn forget_failures(&mut self, now: Duration) {
+        let is_proof = |member: &Member| {
+            matches!(member.phase, Phase::Ready { since, .. } if now.saturating_sub(since) >= STEADY_AFTER)
+                && member.began >= self.start_at
+        };
+        if self.failures > 0 && self.members.iter().any(is_proof) {
+            self.failures = 0;
+        }
+    }
+
+    /// After a failure one is tried before the others.
+    fn waits_for_one(&self) -> bool {
+        self.failures > 0 && self.starting() > 0
     }
 
     /// Those who start go first, then those with the least to finish, the youngest first.
@@ -254,7 +273,7 @@ impl Fleet {
             _ => None,
         });
         let is_short = self.ready() + self.starting() < self.desired;
-        drained.chain(is_short.then_some(self.start_at)).min()
+        drained.chain((is_short && !self.waits_for_one()).then_some(self.start_at)).min()
     }
 }
 
@@ -391,6 +410,32 @@ mod tests {
         assert_eq!(world.step(5), start([5]), "still one after the other");
         world.ready(5, 6);
         assert_eq!(world.step(6), start([6]));
+    }
+
+    #[test]
+    fn while_one_is_tried_there_is_nothing_to_do_before_it_tells() {
+        let mut world = World::default();
+        world.want(3, 0);
+        (1..=3).for_each(|id| world.ended(id, 0));
+        assert_eq!(world.step(1), start([4]));
+        assert_eq!(world.fleet.next_at(), None, "who looks at a time that is over would look without end");
+        world.ready(4, 5);
+        assert_eq!(world.fleet.next_at(), Some(at(1)), "the next one, at once");
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_once_one_that_came_after_it_runs_steadily() {
+        let mut world = World::default();
+        world.want(1, 0);
+        world.ended(1, 0);
+        assert_eq!(world.step(1), start([2]));
+        world.ready(2, 2);
+        assert_eq!(world.step(12), []);
+        assert_eq!(world.want(4, 12), start(3..=5), "all at once again");
+        // One that ran before is no proof.
+        world.ended(3, 13);
+        world.step(20);
+        assert_eq!(world.fleet.failures().0, 1);
     }
 
     #[test]

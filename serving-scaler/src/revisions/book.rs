@@ -121,7 +121,7 @@ impl Book {
             return Some(self.add(service, name.clone(), generation, now));
         };
         if existing.service == service.name && existing.template.fingerprint == fingerprint {
-            return self.latest_again(&service.name, name);
+            return self.latest_again(service, name);
         }
         let message = if existing.service == service.name {
             format!("revision {name} was made of another template; give the changed template another name")
@@ -167,25 +167,32 @@ impl Book {
             generation,
             created: now,
             template: Arc::new(service.template.clone()),
-            state: RevisionState::Starting,
+            state: at_first(service),
             last_active: now,
         });
         Change::Created { service: service.name.clone(), revision: name }
     }
 
-    fn latest_again(&mut self, service: &NamespacedName, name: &str) -> Option<Change> {
-        let own = self.services.get_mut(service)?;
+    fn latest_again(&mut self, service: &Service, name: &str) -> Option<Change> {
+        let own = self.services.get_mut(&service.name)?;
         let index = own.revisions.iter().position(|known| known.name == name)?;
         let mut revision = own.revisions.remove(index);
         own.generation = own.generation.saturating_add(1);
         revision.generation = own.generation;
         if let RevisionState::Failed(_) = revision.state {
             // Whoever asks for it again wants it tried again.
-            revision.state = RevisionState::Starting;
+            revision.state = at_first(service);
         }
         own.revisions.push(revision);
-        Some(Change::LatestAgain { service: service.clone(), revision: name.to_owned() })
+        Some(Change::LatestAgain { service: service.name.clone(), revision: name.to_owned() })
     }
+}
+
+/// What the revision of a Service's template is at first. As in Knative, one that is to have no replicas at first has all that
+/// it is to have.
+fn at_first(service: &Service) -> RevisionState {
+    let waits_for_nothing = service.template.autoscaling.initial_scale.max(service.bounds().min) == 0;
+    if waits_for_nothing { RevisionState::Untried } else { RevisionState::Starting }
 }
 
 pub(super) fn removed(revision: &Revision) -> Change {

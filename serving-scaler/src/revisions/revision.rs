@@ -31,6 +31,9 @@ pub struct Revision {
 pub enum RevisionState {
     /// Its first replicas have not been ready yet.
     Starting,
+    /// It takes traffic, and nothing of it has run yet: its initial scale is 0, so that a request or an event is the first to
+    /// start a replica.
+    Untried,
     /// It takes traffic.
     Ready,
     /// It does not, and will not by itself.
@@ -41,7 +44,7 @@ impl Revision {
     /// Whether it takes traffic.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
-        matches!(self.state, RevisionState::Ready)
+        matches!(self.state, RevisionState::Ready | RevisionState::Untried)
     }
 
     /// Knative's condition `Ready` of a revision.
@@ -52,7 +55,7 @@ impl Revision {
                 "Deploying",
                 format!("revision {} waits for its first replicas", self.name),
             )),
-            RevisionState::Ready => Condition::True,
+            RevisionState::Ready | RevisionState::Untried => Condition::True,
             RevisionState::Failed(cause) => Condition::False(cause.clone()),
         }
     }

@@ -50,6 +50,7 @@ struct StoredRevision {
 #[serde(rename_all = "camelCase")]
 enum StoredState {
     Starting,
+    Untried,
     Ready,
     Failed(Cause),
 }
@@ -126,6 +127,7 @@ impl StoredRevision {
             last_active: *last_active,
             state: match state {
                 RevisionState::Starting => StoredState::Starting,
+                RevisionState::Untried => StoredState::Untried,
                 RevisionState::Ready => StoredState::Ready,
                 RevisionState::Failed(cause) => StoredState::Failed(cause.clone()),
             },
@@ -143,6 +145,7 @@ impl StoredRevision {
             template: Arc::new(self.template.read()?),
             state: match self.state {
                 StoredState::Starting => RevisionState::Starting,
+                StoredState::Untried => RevisionState::Untried,
                 StoredState::Ready => RevisionState::Ready,
                 StoredState::Failed(cause) => RevisionState::Failed(cause),
             },

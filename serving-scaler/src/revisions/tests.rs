@@ -42,6 +42,28 @@ fn book_of(count: u64) -> Book {
 }
 
 #[test]
+fn a_revision_that_is_to_have_no_replicas_at_first_takes_traffic_at_once() {
+    let annotated = |annotations: &str| {
+        let metadata = format!("metadata: {{annotations: {{{annotations}}}}}");
+        services(&[document("hello", "", "a:1", "").replace("metadata: {}", &metadata)])
+    };
+    let initial = "autoscaling.knative.dev/initial-scale: '0'";
+    let min = "autoscaling.knative.dev/min-scale: '1'";
+    let rows = [
+        (initial.to_owned(), RevisionState::Untried, true),
+        (format!("{initial}, {min}"), RevisionState::Starting, false),
+        (String::new(), RevisionState::Starting, false),
+    ];
+    for (annotations, state, is_ready) in rows {
+        let mut book = Book::default();
+        book.reconcile(&annotated(&annotations), 0);
+        let book = Book::from_json(&book.to_json().unwrap()).unwrap();
+        let revision = book.get(&name("hello"), "hello-00001").unwrap();
+        assert_eq!((&revision.state, revision.is_ready()), (&state, is_ready), "{annotations}");
+    }
+}
+
+#[test]
 fn a_changed_template_makes_a_revision() {
     let mut book = Book::default();
     assert_eq!(book.reconcile(&one("", "a:1"), 5), created("hello-00001"));

@@ -60,7 +60,7 @@ fn revision(target: &TrafficTarget, own: &ServiceRevisions) -> Result<String, Co
         ))));
     };
     match &revision.state {
-        RevisionState::Ready => Ok(name.clone()),
+        RevisionState::Ready | RevisionState::Untried => Ok(name.clone()),
         RevisionState::Starting => {
             Err(Condition::Unknown(cause(format!("traffic names revision {name}, which is not ready yet"))))
         }

@@ -105,7 +105,7 @@ impl Live {
         poke: Arc<Notify>,
     ) -> Self {
         let template = &revision.template;
-        let has_run = revision.state != RevisionState::Starting;
+        let has_run = !matches!(revision.state, RevisionState::Starting | RevisionState::Untried);
         Self {
             scaling: Scaling::new(rules, has_run, now),
             backend: backend(&key.revision, template, &poke),
@@ -120,7 +120,7 @@ impl Live {
             share: 0.0,
             poke,
             has_run,
-            has_failed: revision.state != RevisionState::Starting && revision.state != RevisionState::Ready,
+            has_failed: matches!(revision.state, RevisionState::Failed(_)),
             is_retired: false,
         }
     }
@@ -128,7 +128,7 @@ impl Live {
     /// Follows what became of its revision and its rules.
     pub(super) fn follow(&mut self, revision: &Revision, rules: Rules, now: Duration) {
         self.scaling.set_rules(rules, now);
-        if revision.state == RevisionState::Starting && self.has_failed {
+        if self.has_failed && !matches!(revision.state, RevisionState::Failed(_)) {
             // Whoever asks for it again wants it tried again.
             self.has_failed = false;
             self.backend = backend(&self.backend.revision, &revision.template, &self.poke);

@@ -1,0 +1,45 @@
+//! Events wake Services.
+
+use std::collections::BTreeSet;
+
+use hyper::{Method, StatusCode};
+use pelton_tests::{eventually, http};
+
+use super::fixture::{Service, site};
+
+const EVENTS: usize = 10;
+
+fn resources(service: &Service) -> [String; 3] {
+    let broker = "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: b}\n";
+    // One attempt that fails, and the event is lost.
+    let trigger = "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: t}\nspec:\n  broker: b\n  \
+                   subscriber: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: sleeper}}\n  \
+                   delivery: {timeout: PT2S, retry: 0}\n";
+    [broker.to_owned(), trigger.to_owned(), service.yaml()]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_takes_longer_than_a_delivery_may_costs_no_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("ids");
+    let service =
+        Service::new("sleeper").from_zero().env("START_MS", "4000").env("RECORD", record.to_str().unwrap());
+    let site = site(&resources(&service));
+    let pelton = site.start().await;
+    assert_eq!(service.processes(), Vec::<u32>::new(), "there is no event yet");
+    let sent: BTreeSet<String> = (0..EVENTS).map(|number| number.to_string()).collect();
+    for id in &sent {
+        let headers = [("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", "/test"), ("ce-type", "t")];
+        let answer = http::request(pelton.ingress, Method::POST, "/default/b", &headers, "").await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+    }
+    eventually("all have come to their end", async || (pelton.backlog("t").await == Some(0)).then_some(()))
+        .await;
+    let received = std::fs::read_to_string(record).unwrap();
+    let ids: BTreeSet<String> = received.lines().map(str::to_owned).collect();
+    assert_eq!(ids, sent);
+    assert_eq!(received.lines().count(), EVENTS, "none came twice: {received}");
+    let attempts = pelton.metric("pelton_delivery_attempts_total", &[]).await;
+    assert_eq!(attempts as usize, EVENTS, "each with its first attempt");
+    assert_eq!(pelton.ended("t", "delivered").await as usize, EVENTS);
+}
