@@ -410,9 +410,8 @@ fn overrides_hold_until_the_file_says_something_else() {
 #[test]
 fn traffic_by_command_holds_until_the_file_says_other_traffic() {
     let text = |rest: &str| {
-        format!(
-            "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: s{rest}}}\n"
-        ) + "spec: {template: {spec: {containers: [{command: [run]}]}}"
+        format!("apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: s{rest}}}\n")
+            + "spec: {template: {spec: {containers: [{command: [run]}]}}"
     };
     let plain = text("") + "}\n";
     let other = text("") + ", traffic: [{revisionName: s-00002, percent: 100}]}\n";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::name::NamespacedName;
 use crate::readiness::Readiness;
-use crate::service::TrafficTarget;
+use crate::service::{RevisionTemplate, TrafficTarget};
 
 /// Tells of the Services that this process runs.
 pub trait ServingSource: Send + Sync + fmt::Debug {
@@ -18,13 +18,13 @@ pub trait ServingSource: Send + Sync + fmt::Debug {
     /// The route of one Service; `None`: there is none yet.
     fn route(&self, service: &NamespacedName) -> Option<RouteState>;
 
-    /// The lines that are kept of a Service's replicas from [`ReplicaLine::order`] `from` on, in that order; `None`: there is
-    /// no such Service.
-    fn lines(&self, service: &NamespacedName, from: u64) -> Option<Vec<ReplicaLine>>;
+    /// The lines that are kept of a Service's replicas, in the order in which they were written; `None`: there is no such
+    /// Service.
+    fn lines(&self, service: &NamespacedName) -> Option<Vec<ReplicaLine>>;
 }
 
 /// A revision as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RevisionState {
     /// Its name; that of its Service says its namespace.
     pub name: String,
@@ -34,6 +34,8 @@ pub struct RevisionState {
     pub generation: u64,
     /// When it was made, in milliseconds since the Unix epoch.
     pub created_unix_ms: u64,
+    /// What it is made of.
+    pub template: Arc<RevisionTemplate>,
     /// Whether it can take requests.
     pub readiness: Readiness,
     /// Its part of the requests without a tag, in percent, as it is now.

@@ -46,7 +46,8 @@ pub(super) fn of_text(text: &str) -> Result<Vec<TrafficTarget>, String> {
 }
 
 fn target_of_text(text: &str) -> Result<TrafficTarget, String> {
-    let right = || format!("has `{text}` in it; write REVISION=PERCENT, latest=PERCENT, or one with (TAG) behind");
+    let right =
+        || format!("has `{text}` in it; write REVISION=PERCENT, latest=PERCENT, or one with (TAG) behind");
     let (revision, rest) = text.split_once('=').ok_or_else(right)?;
     let (percent, tag) = match rest.split_once('(') {
         Some((percent, tag)) => (percent.trim(), Some(tag.strip_suffix(')').ok_or_else(right)?)),
