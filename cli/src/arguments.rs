@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use crate::events::{dead_letters, replay, send, sink, tail};
 use crate::offline::{check, config, explain, match_cases, simulate};
 use crate::output::Format;
-use crate::resources::{apply, delete, describe, get, hand_back, pause};
+use crate::resources::{apply, delete, describe, get, hand_back, logs, pause, traffic};
 use crate::run;
 
 /// An eventing broker and trigger service in one binary: CloudEvents come in over HTTP, are made durable, matched against
@@ -94,10 +94,16 @@ pub(crate) enum Command {
     Get(get::Arguments),
     /// Show a resource with its state
     Describe(describe::Arguments),
-    /// Hold a trigger's deliveries back; its events wait
+    /// Hold a trigger's deliveries back, or keep the replicas of a Service as many as they are
     Pause(pause::Arguments),
-    /// Go on with the deliveries of a paused trigger
+    /// Go on with a paused trigger or Service
     Resume(pause::Arguments),
+    /// Say which revisions of a Service get how much of its requests
+    Traffic(traffic::Arguments),
+    /// Give all requests of a Service back to the revision that had them before
+    Rollback(traffic::RollbackArguments),
+    /// Show what the replicas of a Service write
+    Logs(logs::Arguments),
     /// Return a broker's work to Knative
     HandBack(hand_back::Arguments),
     /// Send events to a broker

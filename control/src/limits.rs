@@ -29,6 +29,10 @@ pub const TAIL_LINES_MAX: usize = 256;
 pub const TAIL_KIB_MAX: usize = 8 << 10;
 /// Bytes of a read from the log for a tail, of which each partition holds one.
 pub const TAIL_READ_BYTES: usize = 64 << 10;
+/// How often it is looked whether replicas have written more.
+pub const LOGS_LOOK: Duration = Duration::from_millis(200);
+/// Revisions that a refusal names, at most.
+pub const REVISIONS_NAMED: usize = 10;
 /// Bytes of a read from the log.
 pub const READ_BYTES: usize = 1 << 20;
 /// Entries of a read from the log.

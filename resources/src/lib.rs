@@ -31,7 +31,7 @@ pub use readiness::{Readiness, Reason};
 pub use service::{
     Aggregation, Autoscaling, Container, EffectiveTarget, EnvironmentVariable, Fingerprint, Forecast,
     ForecastMode, Metric, Policy, ProbeAction, Protocol, ReadinessProbe, RevisionTemplate, ScaleBounds,
-    ScalingSettings, Service, TrafficTarget,
+    ScalingSettings, Service, TRAFFIC_ANNOTATION, TrafficTarget, traffic_text,
 };
 pub use snapshot::{Change, Problem, Severity, Snapshot, SnapshotDiff};
 pub use trigger::{Order, Start, Trigger};

@@ -103,7 +103,7 @@ async fn a_service_that_does_not_start_says_why() {
     let crash = Service::new("crash").with("serving.knative.dev/progress-deadline", "1s").env("CRASH", "7");
     let nowhere = Service::new("nowhere")
         .with("serving.knative.dev/progress-deadline", "1s")
-        .from_zero()
+        .starting_at_zero()
         .container("command", serde_json::json!(["/nowhere/model-server"]));
     let site = site(&[deaf.yaml(), crash.yaml(), nowhere.yaml()]);
     let pelton = site.start().await;

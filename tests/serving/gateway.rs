@@ -142,7 +142,7 @@ async fn who_takes_too_long_is_refused_before_the_first_byte_and_cut_off_after_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_names_no_service_is_not_found() {
-    let site = site(&[Service::new("a").from_zero().yaml()]);
+    let site = site(&[Service::new("a").starting_at_zero().yaml()]);
     let pelton = site.start().await;
     for host in ["b.default.localhost", "a.other.localhost", "example.com", "b-a.default.localhost"] {
         let answer = Client::new(&pelton, host).await.get("/").await;

@@ -95,5 +95,5 @@ async fn a_changed_template_takes_over_without_a_failed_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn so_does_one_that_is_to_have_no_replica_before_somebody_asks() {
-    changes_under_load(Service::new("s").from_zero().env("MODEL", "first")).await;
+    changes_under_load(Service::new("s").starting_at_zero().env("MODEL", "first")).await;
 }

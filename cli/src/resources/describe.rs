@@ -6,8 +6,9 @@ use pelton_runtime::clock::Clock;
 use pelton_runtime::config::{ByteSize, HumanDuration};
 use serde_json::{Map, Value};
 
-use super::name;
+use super::name::{self, Thing};
 use super::problems::Problems;
+use super::running;
 use crate::api::admin::Api;
 use crate::arguments::Global;
 use crate::failure::Failure;
@@ -17,7 +18,9 @@ use crate::output::{self, Format};
 #[command(after_help = "Example:
   pelton describe trigger paid
   pelton describe broker shop
-  pelton describe service model")]
+  pelton describe service model        with its revisions, and why there are so many replicas
+  pelton describe revision model-00002
+  pelton describe route model")]
 pub(crate) struct Arguments {
     /// Kind and name, as in `trigger paid`, `trigger/paid` or `broker shop/orders` (NAMESPACE/NAME)
     #[arg(required = true, num_args = 1..=2, value_name = "KIND NAME")]
@@ -25,12 +28,17 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
-    let (kind, resource) = name::resource(&arguments.resource, None, &global.namespace)?;
+    let (thing, resource) = name::named_thing(&arguments.resource, &global.namespace)?;
     let api = Api::from_environment()?;
-    let answer = api.get(&name::path(kind, &resource)).await;
+    let answer = api.get(&thing.path(&resource)).await;
     if let (Format::Json | Format::Yaml, Ok(answer)) = (global.output, &answer) {
         return output::document(global.output, answer);
     }
+    let kind = match thing {
+        Thing::Resource(kind) => kind,
+        Thing::Revision => return output::line(&running::revision(&answer?, Clock::system().unix_ms())),
+        Thing::Route => return output::line(&running::route(&answer?)),
+    };
     let problems = Problems::read(&api).await?;
     let answer = answer.map_err(|failure| problems.explain(failure, kind, &resource))?;
     let beside = Beside::read(&api, problems, kind, &resource).await?;
@@ -89,7 +97,7 @@ fn open_letters(page: &Value) -> String {
 fn glance(kind: Kind, item: &Value, beside: &Beside) -> String {
     let (spec, status, now) = (&item["spec"], &item["status"], beside.now_unix_ms);
     let has_events = matches!(kind, Kind::Broker | Kind::Trigger);
-    let state = vec![
+    let mut state = vec![
         (kind.to_string(), format!("{}/{}", text(&item["namespace"]), text(&item["name"]))),
         ("Ready".to_owned(), ready(item)),
         ("Problem".to_owned(), problem(&beside.problems.errors_of(item))),
@@ -97,21 +105,31 @@ fn glance(kind: Kind, item: &Value, beside: &Beside) -> String {
         ("Backlog".to_owned(), if has_events { backlog(&status["backlog"]) } else { String::new() }),
         ("Oldest undelivered".to_owned(), if has_events { oldest(status, now) } else { String::new() }),
         ("Dead letters open".to_owned(), beside.dead_letters.clone()),
-        ("Last error".to_owned(), last_error(&status["lastError"], now)),
+        (
+            "Last error".to_owned(),
+            if has_events { last_error(&status["lastError"], now) } else { String::new() },
+        ),
     ];
+    if kind == Kind::Service {
+        state.extend(running::of_service(item));
+    }
     let counters = counters(&status["counters"]).into_iter();
     let counters = counters.map(|(label, count)| (capital(label), count.to_string())).collect();
     let since =
         beside.uptime_seconds.map_or_else(String::new, |up| format!(" ({} ago)", output::duration(up)));
     let facts = status["facts"].as_array().into_iter().flatten();
     let facts = facts.map(|fact| (fact_label(&text(&fact["label"]), spec), text(&fact["text"])));
-    let settings = spec.as_object().into_iter().flatten().filter(|(key, _)| !is_told(key, spec));
-    let settings = settings.map(|(key, value)| (words(key), setting(key, value)));
     output::sections(vec![
         (String::new(), state),
         (format!("Since the start{since}"), counters),
-        (String::new(), facts.chain(settings).collect()),
+        (String::new(), facts.chain(settings(spec)).collect()),
     ])
+}
+
+/// What is in force, but for what says nothing more.
+pub(super) fn settings(spec: &Value) -> Vec<(String, String)> {
+    let settings = spec.as_object().into_iter().flatten().filter(|(key, _)| !is_told(key, spec));
+    settings.map(|(key, value)| (words(key), setting(key, value))).collect()
 }
 
 /// A role's fact about what is a setting too is called its state.
@@ -127,7 +145,7 @@ fn is_told(key: &str, spec: &Value) -> bool {
     spec[key].is_null() || spec[key] == "" || spec[key] == Value::Array(Vec::new()) || key == "paused"
 }
 
-fn ready(item: &Value) -> String {
+pub(super) fn ready(item: &Value) -> String {
     if item["ready"] == true {
         return "yes".to_owned();
     }
@@ -189,7 +207,7 @@ fn counters(value: &Value) -> Vec<(&str, u64)> {
     counters
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -298,25 +316,35 @@ mod tests {
     #[test]
     fn a_service_at_a_glance() {
         let item = json!({
-            "kind": "Service", "namespace": "ai", "name": "model", "ready": false, "reason": "NotServedYet", "message": "not run yet",
+            "kind": "Service", "namespace": "ai", "name": "model", "ready": false, "reason": "ServingNotServed", "message": "not run here",
             "spec": {
                 "image": null, "command": ["/serve", "--fast"], "environment": [], "minScale": 0, "timeout": "PT5M",
                 "traffic": [{"revision": null, "percent": 100, "tag": null}],
             },
-            "status": {"backlog": null, "oldest": null, "lastError": null, "counters": {}, "facts": []},
+            "status": {
+                "backlog": null, "oldest": null, "lastError": null, "counters": {}, "facts": [],
+                "serving": {
+                    "url": "http://model.ai.localhost:8081", "latestCreatedRevision": "model-00002", "latestReadyRevision": "model-00001",
+                    "replicas": {"wanted": 3, "ready": 1, "starting": 2, "leaving": 0},
+                },
+            },
         });
         let problems = Problems::of(&json!({"items": [{
             "severity": "warning", "code": "PEL-1321", "place": "s.yaml:1", "kind": "Service", "namespace": "ai", "name": "model", "field": "",
-            "message": "not run yet",
+            "message": "not run here",
         }]}));
         let beside =
             Beside { problems, uptime_seconds: None, dead_letters: String::new(), now_unix_ms: 61_000 };
         let shown = glance(Kind::Service, &item, &beside);
         for line in [
-            "Service:     ai/model",
-            "Ready:       no, NotServedYet\n             not run yet\n",
-            "Command:     - /serve\n             - --fast",
-            "Timeout:     5m",
+            "Service:          ai/model",
+            "Ready:            no, ServingNotServed\n                  not run here\n",
+            "URL:              http://model.ai.localhost:8081",
+            "Latest revision:  model-00002",
+            "Latest ready:     model-00001",
+            "Replicas:         1 of 3 ready, 2 starting",
+            "Command:          - /serve\n                  - --fast",
+            "Timeout:          5m",
         ] {
             assert!(shown.contains(line), "`{line}` is not in:\n{shown}");
         }

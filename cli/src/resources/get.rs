@@ -6,8 +6,9 @@ use pelton_runtime::clock::Clock;
 use serde_json::Value;
 
 use super::describe::age;
-use super::name;
+use super::name::{self, Thing};
 use super::problems::Problems;
+use super::running;
 use crate::api::admin::{Api, with_query};
 use crate::arguments::Global;
 use crate::failure::Failure;
@@ -18,12 +19,14 @@ use crate::output::{self, Format};
   pelton get triggers
   pelton get brokers --all-namespaces
   pelton get services
+  pelton get revisions                 of all Services of the namespace
+  pelton get routes -A
   pelton get trigger paid -o yaml
   pelton get problems                  what is wrong in the files of resources
 
 A resource whose document has an error is marked; its last good state is in force.")]
 pub(crate) struct Arguments {
-    /// `brokers`, `triggers`, `services` or `problems`; or KIND/NAME
+    /// `brokers`, `triggers`, `services`, `revisions`, `routes` or `problems`; or KIND/NAME
     kind: String,
     /// The name: NAME or NAMESPACE/NAME; all of the namespace if not given
     name: Option<String>,
@@ -40,12 +43,16 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
     let named = arguments.name.is_some() || arguments.kind.contains('/');
     let (kind, answer, problems) = if named {
         let texts: Vec<_> = std::iter::once(&arguments.kind).chain(&arguments.name).cloned().collect();
-        let (kind, resource) = name::resource(&texts, None, &global.namespace)?;
-        let answer = api.get(&name::path(kind, &resource)).await;
+        let (thing, resource) = name::named_thing(&texts, &global.namespace)?;
+        let answer = api.get(&thing.path(&resource)).await;
         let problems = Problems::read(&api).await?;
-        (kind, answer.map_err(|failure| problems.explain(failure, kind, &resource))?, problems)
+        let answer = answer.map_err(|failure| match thing {
+            Thing::Resource(kind) => problems.explain(failure, kind, &resource),
+            Thing::Revision | Thing::Route => failure,
+        });
+        (thing, answer?, problems)
     } else {
-        let kind = name::kind(&arguments.kind)?;
+        let kind = name::thing(&arguments.kind)?;
         let namespace = (!arguments.all_namespaces).then_some(global.namespace.as_str());
         let path = format!("/api/v1/{}", kind.plural());
         (kind, api.get(&with_query(&path, &[("namespace", namespace)])).await?, Problems::read(&api).await?)
@@ -63,9 +70,11 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
     }
     let now = Clock::system().unix_ms();
     output::line(&match kind {
-        Kind::Broker => brokers(&items, &problems, now),
-        Kind::Service => services(&items, &problems),
-        _ => triggers(&items, &problems, now),
+        Thing::Resource(Kind::Broker) => brokers(&items, &problems, now),
+        Thing::Resource(Kind::Service) => services(&items, &problems),
+        Thing::Revision => running::revisions(&items, now),
+        Thing::Route => running::routes(&items),
+        Thing::Resource(_) => triggers(&items, &problems, now),
     })
 }
 
@@ -136,48 +145,27 @@ fn triggers(items: &[Value], problems: &Problems, now: u64) -> String {
 
 fn services(items: &[Value], problems: &Problems) -> String {
     output::table(
-        ["NAMESPACE", "NAME", "READY", "RUNS", "CONCURRENCY", "REPLICAS", "TRAFFIC"],
+        ["NAMESPACE", "NAME", "READY", "URL", "LATEST", "REPLICAS", "BOUNDS", "TRAFFIC"],
         items.iter().map(|item| {
-            let spec = &item["spec"];
+            let (spec, serving) = (&item["spec"], &item["status"]["serving"]);
             [
                 output::value(&item["namespace"]),
                 output::value(&item["name"]),
                 ready(item, problems),
-                runs(spec),
-                concurrency(&spec["containerConcurrency"]),
+                output::value(&serving["url"]),
+                output::value(&serving["latestReadyRevision"]),
+                running::replicas(&serving["replicas"]),
                 bounds(spec),
-                traffic(&spec["traffic"]),
+                running::targets(&spec["traffic"]),
             ]
         }),
     )
-}
-
-/// What a replica runs as a process, else its image.
-fn runs(spec: &Value) -> String {
-    let command = [&spec["processCommand"], &spec["command"]].into_iter().find_map(Value::as_array);
-    let words = command.map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
-    words.or_else(|| spec["image"].as_str().map(str::to_owned)).unwrap_or_else(|| "-".to_owned())
-}
-
-/// Requests at a time; Knative's 0 is any number.
-fn concurrency(value: &Value) -> String {
-    if value == 0 { "any".to_owned() } else { output::value(value) }
 }
 
 /// `1..5`, or `0..` without an upper bound.
 fn bounds(spec: &Value) -> String {
     let max = spec["maxScale"].as_u64().map(|max| max.to_string()).unwrap_or_default();
     format!("{}..{max}", output::value(&spec["minScale"]))
-}
-
-/// `latest=90, rev-1=10 (canary)`.
-fn traffic(targets: &Value) -> String {
-    let shown = targets.as_array().into_iter().flatten().map(|target| {
-        let revision = target["revision"].as_str().unwrap_or("latest");
-        let tag = target["tag"].as_str().map(|tag| format!(" ({tag})")).unwrap_or_default();
-        format!("{revision}={}{tag}", target["percent"])
-    });
-    shown.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -209,26 +197,27 @@ mod tests {
     fn services_in_a_table() {
         let items = [
             json!({
-                "namespace": "ai", "name": "model", "ready": false, "reason": "NotServedYet",
+                "namespace": "ai", "name": "model", "ready": false, "reason": "RevisionMissing",
                 "spec": {
-                    "processCommand": ["python3", "serve.py"], "command": ["/serve"], "image": "example.com/model", "containerConcurrency": 1,
                     "minScale": 1, "maxScale": 5,
                     "traffic": [{"revision": "model-v1", "percent": 90, "tag": null}, {"revision": null, "percent": 10, "tag": "canary"}],
                 },
+                "status": {"serving": {
+                    "url": "http://model.ai.localhost:8081", "latestReadyRevision": "model-00002",
+                    "replicas": {"ready": 1, "wanted": 3, "starting": 2, "leaving": 0},
+                }},
             }),
             json!({
-                "namespace": "ai", "name": "web", "ready": true,
-                "spec": {
-                    "image": "example.com/web", "command": null, "containerConcurrency": 0, "minScale": 0, "maxScale": null,
-                    "traffic": [{"revision": null, "percent": 100, "tag": null}],
-                },
+                "namespace": "ai", "name": "web", "ready": false, "reason": "ServingNotServed",
+                "spec": {"minScale": 0, "maxScale": null, "traffic": [{"revision": null, "percent": 100, "tag": null}]},
+                "status": {"serving": null},
             }),
         ];
         assert_eq!(
             services(&items, &Problems::of(&Value::Null)),
-            "NAMESPACE  NAME   READY             RUNS              CONCURRENCY  REPLICAS  TRAFFIC\n\
-             ai         model  no: NotServedYet  python3 serve.py  1            1..5      model-v1=90, latest=10 (canary)\n\
-             ai         web    yes               example.com/web   any          0..       latest=100"
+            "NAMESPACE  NAME   READY                 URL                             LATEST       REPLICAS  BOUNDS  TRAFFIC\n\
+             ai         model  no: RevisionMissing   http://model.ai.localhost:8081  model-00002  1/3       1..5    model-v1=90, latest=10 (canary)\n\
+             ai         web    no: ServingNotServed  -                               -            -         0..     latest=100"
         );
     }
 

@@ -7,7 +7,10 @@ pub(crate) mod documents;
 pub(crate) mod files;
 pub(crate) mod get;
 pub(crate) mod hand_back;
+pub(crate) mod logs;
 pub(crate) mod name;
 pub(crate) mod pause;
+pub(crate) mod traffic;
 
 mod problems;
+mod running;

@@ -12,7 +12,7 @@ use pelton_control::admin::{AdminConfig, AdminParts, router};
 use pelton_control::{FolderConfig, FolderStore, Topics, TopicsConfig};
 use pelton_event::http::Options;
 use pelton_event_log::EventLog;
-use pelton_resources::contracts::{Sender, Slots, StatusSource};
+use pelton_resources::contracts::{Sender, ServingSource, Slots, StatusSource};
 use pelton_resources::{NamespacedName, Snapshot};
 use pelton_runtime::client::{Client, ClientOptions, SystemResolver};
 use pelton_runtime::clock::Clock;
@@ -102,9 +102,11 @@ pub(super) async fn start(
     let addresses = listeners.addresses();
     let backlog = Arc::new(Backlog::default());
     let mut slots: Arc<dyn Slots> = Arc::new(NoServices);
+    let mut services_here: Option<Arc<dyn ServingSource>> = None;
     if let Some(listener) = listeners.gateway {
         let handle = services::start(&mut running, &ground, listener, backlog.clone())?;
         statuses.push(handle.clone());
+        services_here = Some(handle.clone());
         slots = handle;
     }
     let mut registering: Arc<dyn Registering> = Arc::new(NoDispatcher);
@@ -130,6 +132,7 @@ pub(super) async fn start(
         snapshots: snapshots.clone(),
         writer: Arc::new(writer),
         statuses,
+        serving: services_here,
         hand_back: Arc::new(HandBacker::new(log.clone(), snapshots)),
         log: log.clone(),
         clock,

@@ -29,7 +29,11 @@ pub(super) fn start(
         ports: Ports::new(config.serving.replica_ports.ports()),
         engine: ContainerEngine::find(std::env::var_os("PATH")),
     };
-    let config = ServingConfig { data_dir: config.data.dir.clone(), machine };
+    let config = ServingConfig {
+        data_dir: config.data.dir.clone(),
+        machine,
+        gateway_port: listener.local_address().port(),
+    };
     let (serving, handle) =
         Serving::open(config, snapshots.clone(), backlog, clock.clone(), metrics.registry())
             .map_err(|error| Failure::failed(Some(error.code()), error.to_string()))?;

@@ -9,10 +9,12 @@ use pelton_filter::{Conditions, Expression};
 use pelton_resources::contracts::{ResourceStatus, StatusSource, WriteAction, Written};
 use pelton_resources::{
     BackoffPolicy, Broker, DeliveryFormat, DeliveryPolicy, Kind, NamespacedName, OnFull, Order, Readiness,
-    Reason, Service, Snapshot, TrafficTarget, Trigger,
+    Reason, RevisionTemplate, Service, Snapshot, TrafficTarget, Trigger,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+
+use super::serving::json::Running;
 
 /// RFC 3339, UTC, to the millisecond; `null` for a time beyond the calendar.
 pub(super) fn time(time: Timestamp) -> Value {
@@ -22,7 +24,7 @@ pub(super) fn time(time: Timestamp) -> Value {
 }
 
 /// ISO 8601.
-fn duration(duration: Duration) -> Value {
+pub(super) fn duration(duration: Duration) -> Value {
     jiff::SignedDuration::try_from(duration)
         .map_or(Value::Null, |duration| Value::String(duration.to_string()))
 }
@@ -91,12 +93,12 @@ pub(super) fn trigger(trigger: &Trigger, statuses: &[Arc<dyn StatusSource>]) -> 
     resource(Kind::Trigger, &trigger.name, &trigger.readiness, &spec, statuses)
 }
 
-pub(super) fn service(service: &Service, statuses: &[Arc<dyn StatusSource>]) -> Value {
-    let (template, scaling, bounds) = (&service.template, &service.scaling, service.bounds());
+/// What a revision is made of.
+pub(super) fn template(template: &RevisionTemplate) -> Value {
     let container = &template.container;
     let target = template.autoscaling.effective_target(template.container_concurrency);
     let command: Vec<_> = container.command.iter().chain(&container.args).collect();
-    let spec = json!({
+    json!({
         "image": container.image,
         "command": (!command.is_empty()).then_some(command),
         "processCommand": container.process_command,
@@ -109,26 +111,40 @@ pub(super) fn service(service: &Service, statuses: &[Arc<dyn StatusSource>]) -> 
         "responseStartTimeout": duration(template.response_start_timeout),
         "idleTimeout": template.idle_timeout.map(duration),
         "progressDeadline": duration(template.progress_deadline),
+        "minScale": template.autoscaling.bounds.min,
+        "maxScale": template.autoscaling.bounds.max,
+        "initialScale": template.autoscaling.initial_scale,
+        "metric": template.autoscaling.metric.as_str(),
+        "target": target.target,
+        "window": duration(template.autoscaling.window),
+        "templateFingerprint": template.fingerprint.to_string(),
+    })
+}
+
+pub(super) fn service(service: &Service, statuses: &[Arc<dyn StatusSource>], running: &Running) -> Value {
+    let (scaling, bounds) = (&service.scaling, service.bounds());
+    let mut spec = template(&service.template);
+    let own = json!({
         "traffic": service.traffic.iter().map(target_of_traffic).collect::<Vec<_>>(),
         "rolloutDuration": duration(service.rollout_duration),
         "policy": scaling.policy.as_str(),
         "minScale": bounds.min,
         "maxScale": bounds.max,
-        "initialScale": template.autoscaling.initial_scale,
-        "metric": template.autoscaling.metric.as_str(),
-        "target": target.target,
-        "window": duration(template.autoscaling.window),
         "drainTime": duration(scaling.drain_time),
         "serviceTime": scaling.service_time.map(duration),
         "forecast": scaling.forecast.mode.as_str(),
         "reserveReplicas": scaling.reserve_replicas,
         "scalingPaused": scaling.paused,
-        "templateFingerprint": template.fingerprint.to_string(),
     });
-    resource(Kind::Service, &service.name, &service.readiness, &spec, statuses)
+    if let (Value::Object(spec), Value::Object(own)) = (&mut spec, own) {
+        spec.extend(own);
+    }
+    let mut shown = resource(Kind::Service, &service.name, &service.readiness, &spec, statuses);
+    shown["status"]["serving"] = running.service(&service.name);
+    shown
 }
 
-fn target_of_traffic(target: &TrafficTarget) -> Value {
+pub(super) fn target_of_traffic(target: &TrafficTarget) -> Value {
     json!({"revision": target.revision, "percent": target.percent, "tag": target.tag})
 }
 

@@ -12,6 +12,7 @@ mod letters;
 mod refusal;
 mod replay;
 mod resources;
+mod serving;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use axum::routing::{get, post};
 use futures_core::future::BoxFuture;
 use pelton_event::Timestamp;
 use pelton_event_log::EventLog;
-use pelton_resources::contracts::{HandBack, ResourceWriter, StatusSource};
+use pelton_resources::contracts::{HandBack, ResourceWriter, ServingSource, StatusSource};
 use pelton_resources::{Broker, Kind, NamespacedName, Snapshot};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::config::Secret;
@@ -62,6 +63,8 @@ pub struct AdminParts {
     pub writer: Arc<dyn ResourceWriter>,
     /// What each role knows about them.
     pub statuses: Vec<Arc<dyn StatusSource>>,
+    /// What runs the Services; `None`: this process runs none.
+    pub serving: Option<Arc<dyn ServingSource>>,
     /// Returns Brokers to Knative.
     pub hand_back: Arc<dyn HandBack>,
     /// The log, for dead letters, replays and tails.
@@ -102,8 +105,15 @@ pub fn router(config: AdminConfig, parts: AdminParts) -> Router {
         .route("/api/v1/status", get(health::status))
         .route("/api/v1/problems", get(resources::problems))
         .route("/api/v1/apply", post(resources::apply))
-        .route("/api/v1/triggers/{namespace}/{name}/pause", post(resources::pause))
-        .route("/api/v1/triggers/{namespace}/{name}/resume", post(resources::resume))
+        .route("/api/v1/{kind}/{namespace}/{name}/pause", post(resources::pause))
+        .route("/api/v1/{kind}/{namespace}/{name}/resume", post(resources::resume))
+        .route("/api/v1/services/{namespace}/{name}/traffic", post(serving::traffic))
+        .route("/api/v1/services/{namespace}/{name}/rollback", post(serving::rollback))
+        .route("/api/v1/services/{namespace}/{name}/logs", get(serving::logs))
+        .route("/api/v1/revisions", get(serving::revisions))
+        .route("/api/v1/revisions/{namespace}/{name}", get(serving::revision))
+        .route("/api/v1/routes", get(serving::routes))
+        .route("/api/v1/routes/{namespace}/{name}", get(serving::route))
         .route("/api/v1/triggers/{namespace}/{name}/replay", post(replay::replay))
         .route("/api/v1/brokers/{namespace}/{name}/tail", get(tail::tail))
         .route(

@@ -20,6 +20,18 @@ pub(super) enum Refusal {
     NotShown(Kind),
     #[error("there is no {0} {1}")]
     NoSuchResource(Kind, NamespacedName),
+    #[error("there is no {0} {1}; `pelton get {0}s` lists those there are")]
+    NothingServed(&'static str, NamespacedName),
+    #[error(
+        "this process runs no Services; ask the Pelton that does, which is one that `pelton run` started"
+    )]
+    NothingRuns,
+    #[error("{0}")]
+    Traffic(String),
+    #[error(
+        "Service {0} has no other revision that is ready, so there is none to go back to; `pelton get revisions` lists them"
+    )]
+    NothingBefore(NamespacedName),
     #[error("{kind} {name} is defined in {file}; change it there")]
     Foreign { kind: Kind, name: NamespacedName, file: String },
     #[error("{}", first(.0))]
@@ -66,7 +78,7 @@ impl Refusal {
     pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::NoSuchPath | Self::NotShown(_) => "PEL-1601",
-            Self::NoSuchResource(..) => "PEL-1602",
+            Self::NoSuchResource(..) | Self::NothingServed(..) => "PEL-1602",
             Self::Foreign { .. } => "PEL-1603",
             Self::Invalid(_) => "PEL-1604",
             Self::TooLarge => "PEL-1605",
@@ -79,16 +91,22 @@ impl Refusal {
             Self::TooManyTails => "PEL-1612",
             Self::NoSuchLetter(_) => "PEL-1613",
             Self::NotHandedBack(_) => "PEL-1614",
+            Self::NothingRuns => "PEL-1615",
+            Self::Traffic(_) => "PEL-1616",
+            Self::NothingBefore(_) => "PEL-1617",
         }
     }
 
     const fn status(&self) -> StatusCode {
         match self {
-            Self::NoSuchPath | Self::NotShown(_) | Self::NoSuchResource(..) | Self::NoSuchLetter(_) => {
-                StatusCode::NOT_FOUND
-            }
-            Self::Foreign { .. } => StatusCode::CONFLICT,
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NoSuchPath
+            | Self::NotShown(_)
+            | Self::NoSuchResource(..)
+            | Self::NothingServed(..)
+            | Self::NothingRuns
+            | Self::NoSuchLetter(_) => StatusCode::NOT_FOUND,
+            Self::Foreign { .. } | Self::NothingBefore(_) => StatusCode::CONFLICT,
+            Self::Invalid(_) | Self::Traffic(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -105,7 +123,10 @@ impl Refusal {
     const fn title(&self) -> &'static str {
         match self {
             Self::NoSuchPath | Self::NotShown(_) => "No such path",
-            Self::NoSuchResource(..) => "No such resource",
+            Self::NoSuchResource(..) | Self::NothingServed(..) => "No such resource",
+            Self::NothingRuns => "No Services here",
+            Self::Traffic(_) => "Traffic not possible",
+            Self::NothingBefore(_) => "Nothing to go back to",
             Self::Foreign { .. } => "Defined in a file",
             Self::Invalid(_) => "Documents not valid",
             Self::TooLarge => "Body too large",

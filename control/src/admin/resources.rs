@@ -11,14 +11,29 @@ use serde_json::{Value, json};
 
 use super::extract::{Parameters, Whole};
 use super::refusal::Refusal;
+use super::serving::json::Running;
 use super::{Admin, json};
 
-const PAUSED: &str = "delivery.pelton.dev/paused";
+/// The annotation by which a resource is paused; `None`: it cannot be.
+const fn paused(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Trigger => Some("delivery.pelton.dev/paused"),
+        Kind::Service => Some("scaling.pelton.dev/paused"),
+        _ => None,
+    }
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Narrow {
     namespace: Option<String>,
+}
+
+impl Narrow {
+    /// Whether a resource is among those that are asked for.
+    pub(super) fn wants(&self, name: &NamespacedName) -> bool {
+        self.namespace.as_deref().is_none_or(|wanted| wanted == name.namespace())
+    }
 }
 
 pub(super) async fn problems(State(admin): State<Arc<Admin>>) -> Json<Value> {
@@ -32,8 +47,7 @@ pub(super) async fn list(
     Parameters(narrow): Parameters<Narrow>,
 ) -> Result<Json<Value>, Refusal> {
     let (snapshot, statuses) = (admin.snapshot(), &admin.parts.statuses);
-    let wanted =
-        |name: &NamespacedName| narrow.namespace.as_deref().is_none_or(|wanted| wanted == name.namespace());
+    let wanted = |name: &NamespacedName| narrow.wants(name);
     let items: Vec<Value> = match Kind::parse(&kind) {
         Some(Kind::Broker) => {
             let brokers = snapshot.brokers.values().filter(|broker| wanted(&broker.name));
@@ -45,7 +59,8 @@ pub(super) async fn list(
         }
         Some(Kind::Service) => {
             let services = snapshot.services.values().filter(|service| wanted(&service.name));
-            services.map(|service| json::service(service, statuses)).collect()
+            let running = Running::of(admin.parts.serving.as_deref());
+            services.map(|service| json::service(service, statuses, &running)).collect()
         }
         Some(other) => return Err(Refusal::NotShown(other)),
         None => return Err(Refusal::NoSuchPath),
@@ -63,7 +78,10 @@ pub(super) async fn show(
     let shown = match kind {
         Kind::Broker => snapshot.brokers.get(&name).map(|broker| json::broker(broker, statuses)),
         Kind::Trigger => snapshot.triggers.get(&name).map(|trigger| json::trigger(trigger, statuses)),
-        Kind::Service => snapshot.services.get(&name).map(|service| json::service(service, statuses)),
+        Kind::Service => {
+            let running = Running::of(admin.parts.serving.as_deref());
+            snapshot.services.get(&name).map(|service| json::service(service, statuses, &running))
+        }
         other => return Err(Refusal::NotShown(other)),
     };
     shown.map(Json).ok_or(Refusal::NoSuchResource(kind, name))
@@ -110,20 +128,27 @@ pub(super) async fn delete(
 
 pub(super) async fn pause(
     State(admin): State<Arc<Admin>>,
-    Path((namespace, name)): Path<(String, String)>,
+    Path((kind, namespace, name)): Path<(String, String, String)>,
 ) -> Result<Json<Value>, Refusal> {
-    set_paused(&admin, NamespacedName::new(&namespace, &name), "true").await
+    set_paused(&admin, &kind, NamespacedName::new(&namespace, &name), "true").await
 }
 
 pub(super) async fn resume(
     State(admin): State<Arc<Admin>>,
-    Path((namespace, name)): Path<(String, String)>,
+    Path((kind, namespace, name)): Path<(String, String, String)>,
 ) -> Result<Json<Value>, Refusal> {
-    set_paused(&admin, NamespacedName::new(&namespace, &name), "false").await
+    set_paused(&admin, &kind, NamespacedName::new(&namespace, &name), "false").await
 }
 
-async fn set_paused(admin: &Admin, name: NamespacedName, value: &str) -> Result<Json<Value>, Refusal> {
-    let change = Override { annotation: PAUSED.to_owned(), value: Some(value.to_owned()) };
-    let written = admin.parts.writer.set(Kind::Trigger, name, change).await?;
+async fn set_paused(
+    admin: &Admin,
+    kind: &str,
+    name: NamespacedName,
+    value: &str,
+) -> Result<Json<Value>, Refusal> {
+    let pausable = Kind::parse(kind).and_then(|kind| Some((kind, paused(kind)?)));
+    let (kind, annotation) = pausable.ok_or(Refusal::NoSuchPath)?;
+    let change = Override { annotation: annotation.to_owned(), value: Some(value.to_owned()) };
+    let written = admin.parts.writer.set(kind, name, change).await?;
     Ok(Json(json::written(&written)))
 }

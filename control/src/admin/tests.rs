@@ -1,6 +1,7 @@
 //! The API through its router, over a real folder and a real embedded log.
 
 mod letters;
+mod serving;
 
 use std::sync::Arc;
 
@@ -17,7 +18,9 @@ use pelton_event::{
 };
 use pelton_event_log::embedded::Config;
 use pelton_event_log::{Batch, BrokerTopics, Content, EmbeddedLog, EventLog, ReadLimit, TopicName};
-use pelton_resources::contracts::{HandBack, HandBackError, HandedBack, ResourceStatus, StatusSource};
+use pelton_resources::contracts::{
+    HandBack, HandBackError, HandedBack, ResourceStatus, ServingSource, StatusSource,
+};
 use pelton_resources::{Defaults, Kind, NamespacedName, Readiness};
 use pelton_runtime::clock::Clock;
 use pelton_runtime::config::Secret;
@@ -96,6 +99,11 @@ impl Site {
     }
 
     async fn with_token(token: &str) -> Self {
+        Self::build(token, None).await
+    }
+
+    /// With what runs the Services; without, none are run.
+    async fn build(token: &str, serving: Option<Arc<dyn ServingSource>>) -> Self {
         let folder = TempDir::new().unwrap();
         let dir = folder.path().join("resources");
         std::fs::create_dir(&dir).unwrap();
@@ -105,7 +113,8 @@ impl Site {
         config.segment_bytes = 4 << 20;
         let log = Arc::new(EmbeddedLog::open(config, clock.clone()).unwrap());
         let data_dir = folder.path().join("data");
-        let config = FolderConfig { dir, data_dir: data_dir.clone(), defaults: Defaults::default() };
+        let defaults = Defaults { runs_services: serving.is_some(), ..Defaults::default() };
+        let config = FolderConfig { dir, data_dir: data_dir.clone(), defaults };
         let store = FolderStore::open(config).unwrap();
         let handle = store.handle();
         let topics =
@@ -115,6 +124,7 @@ impl Site {
             snapshots: topics.snapshots(),
             writer: Arc::new(handle.writer(topics.in_force())),
             statuses: vec![Arc::new(FakeRole), Arc::new(handle)],
+            serving,
             hand_back: Arc::new(NobodyElse),
             log: log.clone(),
             clock,
@@ -375,31 +385,6 @@ async fn an_apply_tells_what_waits_and_what_was_skipped() {
     assert_eq!(warnings, ["PEL-1306", "PEL-1310"]);
     let (_, twice) = site.post("/api/v1/apply", format!("{text}---\n{text}")).await;
     assert_eq!((&twice["code"], &twice["problems"][2]["code"]), (&json!("PEL-1604"), &json!("PEL-1308")));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn services_are_kept_and_shown_and_not_called_ready() {
-    let site = Site::new().await;
-    let text = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: model}\n\
-                spec: {template: {spec: {containerConcurrency: 4, containers: [{image: example.com/model, env: \
-                [{name: TOKEN, value: hunter2}]}]}}}\n";
-    let (status, answer) = site.post("/api/v1/apply", text).await;
-    assert_eq!(status, 200, "{answer}");
-    let result = &answer["results"][0];
-    assert_eq!((&result["kind"], &result["action"]), (&json!("Service"), &json!("created")));
-    assert_eq!((&result["ready"], &result["reason"]), (&json!(false), &json!("NotServedYet")));
-    assert_eq!(answer["warnings"][0]["code"], "PEL-1321");
-    let list = site.get("/api/v1/services?namespace=default").await;
-    let one = site.get("/api/v1/services/default/model").await;
-    assert_eq!(list["items"], json!([one]));
-    let spec = &one["spec"];
-    assert_eq!((&spec["environment"], &spec["timeout"]), (&json!(["TOKEN"]), &json!("PT5M")));
-    assert_eq!((&spec["target"], &spec["maxScale"]), (&json!(2.8), &json!(null)));
-    assert_eq!(spec["traffic"], json!([{"revision": null, "percent": 100, "tag": null}]));
-    assert!(!one.to_string().contains("hunter2"), "{one}");
-    assert_eq!(site.get("/api/v1/status").await["resources"]["services"], 1);
-    assert_eq!(site.call(Method::DELETE, "/api/v1/services/default/model", "").await.0, 200);
-    assert_eq!(site.call(Method::GET, "/api/v1/services/default/model", "").await.0, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

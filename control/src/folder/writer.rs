@@ -209,7 +209,7 @@ fn plan_set(
     let (overrides, after) = match &change.value {
         None => (without, after_without),
         Some(value) => {
-            let base = document.annotation(&change.annotation);
+            let base = document.said(&change.annotation);
             let mut with = without.clone();
             with.set(kind, name, &change.annotation, Setting { value: value.clone(), base });
             let after_with = with_overrides(store, state, &with);

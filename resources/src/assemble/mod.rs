@@ -99,7 +99,7 @@ fn override_settings(
 ) -> Arc<Document> {
     let mut values = BTreeMap::new();
     for (annotation, setting) in overrides.of(document.kind, &document.name) {
-        if setting.base == document.annotation(annotation) {
+        if setting.base == document.said(annotation) {
             values.insert(annotation, setting.value.as_str());
         } else {
             stale.push((document.kind, document.name.clone(), annotation.to_owned()));

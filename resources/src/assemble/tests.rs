@@ -8,7 +8,7 @@ use super::{Assembly, assemble, check};
 use crate::documents::Source;
 use crate::{
     BackoffPolicy, Change, Defaults, Destination, Kind, NamespacedName, Overrides, Readiness, Setting,
-    Severity, Snapshot, Trigger,
+    Severity, Snapshot, TRAFFIC_ANNOTATION, Trigger, traffic_text,
 };
 
 fn broker(name: &str, rest: &str) -> String {
@@ -405,6 +405,32 @@ fn overrides_hold_until_the_file_says_something_else() {
     let changed = assembled(&with("delivery.pelton.dev/paused: 'false'"));
     assert!(!paused(&changed));
     assert_eq!(changed.stale_overrides(), [(Kind::Trigger, name("t"), PAUSED.to_owned())]);
+}
+
+#[test]
+fn traffic_by_command_holds_until_the_file_says_other_traffic() {
+    let text = |rest: &str| {
+        format!("apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: s{rest}}}\n")
+            + "spec: {template: {spec: {containers: [{command: [run]}]}}"
+    };
+    let plain = text("") + "}\n";
+    let other = text("") + ", traffic: [{revisionName: s-00002, percent: 100}]}\n";
+    let same = text("") + ", traffic: [{latestRevision: true, percent: 100}]}\n";
+    let source = |text: &str| [Arc::new(Source::read("s.yaml", text))];
+    let mut overrides = Overrides::default();
+    let first = assemble(&Assembly::default(), &source(&plain), &Defaults::default(), &overrides);
+    let base = first.document(Kind::Service, &name("s")).unwrap().said(TRAFFIC_ANNOTATION);
+    assert_eq!(base.as_deref(), Some("latest=100"));
+    let setting = Setting { value: "s-00001=100".into(), base };
+    overrides.set(Kind::Service, &name("s"), TRAFFIC_ANNOTATION, setting);
+    for (text, expected, is_stale) in
+        [(&plain, "s-00001=100", false), (&same, "s-00001=100", false), (&other, "s-00002=100", true)]
+    {
+        let after = assemble(&first, &source(text), &Defaults::default(), &overrides);
+        let service = &after.snapshot.services[&name("s")];
+        assert_eq!(traffic_text(&service.traffic), expected, "{text}");
+        assert_eq!(!after.stale_overrides().is_empty(), is_stale, "{text}");
+    }
 }
 
 #[test]

@@ -8,10 +8,12 @@
 //! | [`ResourceWriter`] | control | the EventBridge API, the admin API |
 //! | [`StatusSource`] | every role | the admin API |
 //! | [`HandBack`] | the dispatcher | the admin API |
+//! | [`ServingSource`] | serving | the admin API |
 
 mod backlog;
 mod hand_back;
 mod sender;
+mod serving;
 mod slots;
 mod status;
 mod writer;
@@ -19,6 +21,7 @@ mod writer;
 pub use backlog::{BacklogSource, TriggerBacklog};
 pub use hand_back::{HandBack, HandBackError, HandedBack};
 pub use sender::{Delivery, Outcome, Response, Sender};
+pub use serving::{ReplicaCounts, ReplicaLine, RevisionState, RouteState, ServingSource};
 pub use slots::{NoSlot, Slot, Slots};
 pub use status::{ResourceStatus, StatusSource};
 pub use writer::{Override, ResourceWriter, WriteAction, WriteError, Written};

@@ -13,7 +13,7 @@ use super::report::{At, Report, suggestion};
 use super::service;
 use super::trigger::TriggerSpec;
 use crate::name::{Kind, NAMESPACE_DEFAULT, NamespacedName};
-use crate::service::Service;
+use crate::service::{Service, TRAFFIC_ANNOTATION, traffic_text};
 use crate::snapshot::{Problem, Severity};
 
 /// A group of Knative's kinds of which Pelton serves some.
@@ -133,6 +133,16 @@ impl Document {
     pub fn annotation(&self, name: &str) -> Option<String> {
         let tree = self.tree.unpack();
         tree.get("metadata")?.get("annotations")?.get(name)?.as_text().map(str::to_owned)
+    }
+
+    /// What it says about the setting that an override of the annotation `name` changes: the annotation itself, and where
+    /// traffic is meant also `spec.traffic`. An override is dropped once that says something else.
+    #[must_use]
+    pub fn said(&self, name: &str) -> Option<String> {
+        match &self.content {
+            Content::Service(service) if name == TRAFFIC_ANNOTATION => Some(traffic_text(&service.traffic)),
+            _ => self.annotation(name),
+        }
     }
 
     /// Everything it says.

@@ -200,10 +200,22 @@ impl TrafficTarget {
     }
 }
 
+/// The annotation of a Service that says its traffic instead of `spec.traffic`: `pelton traffic` sets it beside the file.
+pub const TRAFFIC_ANNOTATION: &str = "serving.pelton.dev/traffic";
+
+/// Traffic as the annotation has it: `rev-1=90, latest=10 (canary)`.
+#[must_use]
+pub fn traffic_text(targets: &[TrafficTarget]) -> String {
+    targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What stands for the latest revision that is ready where traffic is one line of text.
+pub(crate) const LATEST: &str = "latest";
+
 impl fmt::Display for TrafficTarget {
     /// `rev-1=90`, `latest=10 (canary)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.revision.as_deref().unwrap_or("latest"), self.percent)?;
+        write!(f, "{}={}", self.revision.as_deref().unwrap_or(LATEST), self.percent)?;
         match &self.tag {
             Some(tag) => write!(f, " ({tag})"),
             None => Ok(()),

@@ -1,33 +1,61 @@
 //! What replicas write: shown with the name of the replica, and the last of it kept.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::limits::{REPLICA_LINE_BYTES, REPLICA_LINES_KEPT};
 
+/// Counts the lines of all replicas of the process, so that those of several revisions have an order.
+static ORDER: AtomicU64 = AtomicU64::new(0);
+
+/// A line that a replica wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Counts the lines of all replicas of the process.
+    pub order: u64,
+    /// Counts the lines of these [`Lines`] from 0.
+    pub index: u64,
+    /// The name of the replica.
+    pub replica: Arc<str>,
+    /// What it wrote.
+    pub text: Arc<str>,
+}
+
 /// The last lines of a replica, or of all replicas of a revision.
 #[derive(Debug, Clone, Default)]
-pub struct Lines(Arc<Mutex<VecDeque<Box<str>>>>);
+pub struct Lines(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    lines: VecDeque<Line>,
+    /// How many there ever were.
+    count: u64,
+}
 
 impl Lines {
     /// The lines that are kept, oldest first.
     #[must_use]
-    pub fn last(&self, count: usize) -> Vec<Box<str>> {
-        let lines = self.lines();
+    pub fn last(&self, count: usize) -> Vec<Line> {
+        let lines = &self.kept().lines;
         lines.iter().skip(lines.len().saturating_sub(count)).cloned().collect()
     }
 
-    fn push(&self, line: &str) {
-        let mut lines = self.lines();
-        if lines.len() == REPLICA_LINES_KEPT {
-            lines.pop_front();
+    pub(crate) fn push(&self, replica: &Arc<str>, text: &str) {
+        let mut kept = self.kept();
+        if kept.lines.len() == REPLICA_LINES_KEPT {
+            kept.lines.pop_front();
         }
-        lines.push_back(line.into());
+        // Taken under the lock: within a revision the order is that of the lines.
+        let order = ORDER.fetch_add(1, Ordering::Relaxed);
+        let line = Line { order, index: kept.count, replica: replica.clone(), text: text.into() };
+        kept.lines.push_back(line);
+        kept.count += 1;
     }
 
-    fn lines(&self) -> MutexGuard<'_, VecDeque<Box<str>>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -36,7 +64,7 @@ impl Lines {
 pub(super) async fn follow(output: impl AsyncRead + Unpin, replica: Arc<str>, lines: Lines) {
     each_line(output, |line| {
         tracing::info!(target: "replica", "{replica} | {line}");
-        lines.push(line);
+        lines.push(&replica, line);
     })
     .await;
 }
@@ -92,10 +120,12 @@ mod tests {
     fn the_last_lines_are_kept() {
         let lines = Lines::default();
         for number in 0..REPLICA_LINES_KEPT + 5 {
-            lines.push(&number.to_string());
+            lines.push(&"r".into(), &number.to_string());
         }
         assert_eq!(lines.last(usize::MAX).len(), REPLICA_LINES_KEPT);
         let end = (REPLICA_LINES_KEPT + 4).to_string();
-        assert_eq!(lines.last(1), [end.into_boxed_str()]);
+        let last = &lines.last(1)[0];
+        assert_eq!((&*last.text, last.index), (&*end, (REPLICA_LINES_KEPT + 4) as u64));
+        assert_eq!(lines.last(usize::MAX)[0].index, 5, "a gap shows what was not kept");
     }
 }

@@ -17,7 +17,7 @@ mod sockets;
 
 pub use fleet::{Fleet, Member, News, Order, Phase, ReplicaId};
 pub use launch::{CannotLaunch, ContainerEngine, Identity, Launch, launch};
-pub use logs::Lines;
+pub use logs::{Line, Lines};
 pub use ports::{NoPort, Port, Ports};
 pub use process::{SHIM_COMMAND, Shim};
 pub use replica::{Machine, Replica, ReplicaSpec, Step};

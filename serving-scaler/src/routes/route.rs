@@ -9,7 +9,7 @@ use super::resolve::{Target, resolve};
 use super::rollout::{Rollout, Share};
 use crate::condition::{Cause, Condition};
 use crate::limits::TRAFFIC_PARTS;
-use crate::revisions::Book;
+use crate::revisions::{Book, ServiceRevisions};
 
 /// Which revision of a Service a request goes to.
 ///
@@ -26,6 +26,10 @@ pub struct Route {
     shares: Vec<Share>,
     /// Where requests with a tag go: each adds up to 100.
     tags: BTreeMap<String, Vec<Share>>,
+    /// The revision with the most requests without a tag.
+    pub(super) main: Option<String>,
+    /// That which was it before.
+    pub(super) before: Option<String>,
     /// The revisions that the Service names.
     named: BTreeSet<String>,
     rollout_duration: Duration,
@@ -43,6 +47,8 @@ impl Route {
             rollouts: BTreeMap::new(),
             shares: Vec::new(),
             tags: BTreeMap::new(),
+            main: None,
+            before: None,
             named: BTreeSet::new(),
             rollout_duration: Duration::ZERO,
             condition: Condition::Unknown(Cause::new("Unknown", "the traffic was not looked at yet")),
@@ -54,8 +60,9 @@ impl Route {
         service: NamespacedName,
         targets: Vec<Target>,
         rollouts: BTreeMap<String, Rollout>,
+        [main, before]: [Option<String>; 2],
     ) -> Self {
-        let mut route = Self { targets, rollouts, ..Self::new(service) };
+        let mut route = Self { targets, rollouts, main, before, ..Self::new(service) };
         route.spread();
         route
     }
@@ -76,7 +83,38 @@ impl Route {
         self.roll_out(book, now);
         let before = (std::mem::take(&mut self.shares), std::mem::take(&mut self.tags));
         self.spread();
+        self.note_main();
         before != (self.shares.clone(), self.tags.clone())
+    }
+
+    /// Notes which revision has the most requests, where it is another than before.
+    fn note_main(&mut self) {
+        let share_of_main = self.shares.iter().find(|share| self.main.as_ref() == Some(&share.revision));
+        let share_of_main = share_of_main.map_or(0, |share| share.percent);
+        let largest = self.shares.iter().max_by_key(|share| share.percent);
+        if let Some(largest) = largest.filter(|largest| largest.percent > share_of_main) {
+            self.before = self.main.replace(largest.revision.clone()).or(self.before.take());
+        }
+    }
+
+    /// The ready revision that the requests went to before the last change; `None`: there is none to go back to. While
+    /// several share the requests that is the greatest beside the newest, else that which had most of them before, and
+    /// where that is gone the newest that is older.
+    #[must_use]
+    pub fn previous<'a>(&self, own: &'a ServiceRevisions) -> Option<&'a str> {
+        let ready = |name: &str| own.get(name).filter(|revision| revision.is_ready());
+        let in_traffic =
+            || self.shares.iter().filter_map(|share| Some((own.get(&share.revision)?, share.percent)));
+        let (newest, _) = in_traffic().max_by_key(|(revision, _)| revision.generation)?;
+        let beside = in_traffic().filter(|(revision, _)| revision.is_ready() && revision.name != newest.name);
+        let beside = beside.max_by_key(|(revision, percent)| (*percent, revision.generation));
+        let before = || self.before.as_deref().and_then(ready).filter(|before| before.name != newest.name);
+        let older = || {
+            let mut older = own.all().iter().filter(|revision| revision.generation < newest.generation);
+            older.rfind(|revision| revision.is_ready())
+        };
+        let previous = beside.map(|(revision, _)| revision).or_else(before).or_else(older);
+        previous.map(|revision| revision.name.as_str())
     }
 
     /// Notes that the assignment is in force: a rollout that has begun has its pace with that.

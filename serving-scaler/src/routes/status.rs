@@ -53,6 +53,8 @@ pub struct ServiceStatus {
     pub latest_created: Option<String>,
     /// What `latestRevision` means.
     pub latest_ready: Option<String>,
+    /// The ready revision that the requests went to before the last change.
+    pub previous: Option<String>,
     /// Whether the latest revision is ready.
     pub configurations_ready: Condition,
     /// Whether requests go where they are to go.
@@ -69,6 +71,7 @@ impl ServiceStatus {
         Self {
             latest_created: own.and_then(ServiceRevisions::latest_created).map(name),
             latest_ready: own.and_then(ServiceRevisions::latest_ready).map(name),
+            previous: routes.get(service).and_then(|route| route.previous(own?)).map(str::to_owned),
             configurations_ready: own.map_or_else(unknown, ServiceRevisions::condition),
             routes_ready: routes.get(service).map_or_else(unknown, Route::condition),
         }

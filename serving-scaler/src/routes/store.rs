@@ -27,6 +27,8 @@ struct StoredRoute {
     service: String,
     targets: Vec<Target>,
     rollouts: BTreeMap<String, Rollout>,
+    main: Option<String>,
+    before: Option<String>,
 }
 
 impl Routes {
@@ -39,6 +41,8 @@ impl Routes {
             service: service.to_string(),
             targets: route.targets.clone(),
             rollouts: route.rollouts.clone(),
+            main: route.main.clone(),
+            before: route.before.clone(),
         });
         state_file::write(&StoredRoutes { version: VERSION, routes: routes.collect() })
     }
@@ -58,7 +62,12 @@ impl Routes {
             if !stored.adds_up() {
                 return Err(wrong("does not add up"));
             }
-            let route = Route::restored(service.clone(), stored.targets, stored.rollouts);
+            let route = Route::restored(
+                service.clone(),
+                stored.targets,
+                stored.rollouts,
+                [stored.main, stored.before],
+            );
             if routes.routes.insert(service, route).is_some() {
                 return Err(wrong("is there twice"));
             }

@@ -328,6 +328,36 @@ fn routes_that_do_not_add_up_are_told() {
 }
 
 #[test]
+fn what_had_the_requests_before_is_known_also_after_a_restart() {
+    let mut world = World::of(3);
+    let previous = |world: &World| {
+        ServiceStatus::of(&name("hello"), &world.book, &world.routes)
+            .previous
+            .map(|name| name[6..].to_owned())
+    };
+    let is = |number: u64| Some(format!("{number:05}"));
+    assert_eq!(previous(&world), is(2), "each was the latest in its turn");
+    // A canary: back is to what the others have.
+    world.set(3, "[{revisionName: hello-00002, percent: 90}, {percent: 10}]", "0s");
+    assert_eq!(previous(&world), is(2));
+    world.set(3, "[{revisionName: hello-00001, percent: 100}]", "0s");
+    assert_eq!(previous(&world), is(2), "which had most of them");
+    // A tag is no traffic.
+    world.set(3, "[{percent: 100}, {revisionName: hello-00002, percent: 0, tag: old}]", "0s");
+    assert_eq!(previous(&world), is(1));
+    world.routes = Routes::from_json(&world.routes.to_json().unwrap()).unwrap();
+    world.reconcile();
+    assert_eq!(previous(&world), is(1));
+    // Who fails is nowhere to go back to.
+    world.state(1, failed());
+    assert_eq!(previous(&world), is(2));
+    let mut first = World::of(1);
+    assert_eq!(previous(&first), None);
+    first.set(2, "", "0s");
+    assert_eq!(previous(&first), None, "the second is not ready yet, and the first has it all");
+}
+
+#[test]
 fn statuses_tell_what_is() {
     let mut world = World::of(2);
     world.set(3, "[{percent: 70, tag: new}, {revisionName: hello-00001, percent: 30, tag: old}]", "100s");

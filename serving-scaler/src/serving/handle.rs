@@ -5,12 +5,14 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use pelton_resources::contracts::{NoSlot, ResourceStatus, Slot, Slots, StatusSource};
+use pelton_resources::contracts::{
+    NoSlot, ReplicaLine, ResourceStatus, RevisionState, RouteState, ServingSource, Slot, Slots, StatusSource,
+};
 use pelton_resources::{Kind, NamespacedName, Snapshot};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::view::{Board, ServiceView};
+use super::view::{Board, RevisionView, ServiceView};
 use crate::gateway::{Backend, Client, Gateway, ResponseBody, Table};
 use crate::limits::TRAFFIC_PARTS;
 use crate::queue::{Class, Closed, NoPlace, Slot as Place};
@@ -110,5 +112,23 @@ impl StatusSource for Handle {
             return None;
         }
         self.board.service(name).map(|view| view.status())
+    }
+}
+
+impl ServingSource for Handle {
+    fn revisions(&self) -> Vec<RevisionState> {
+        self.board.services().iter().flat_map(|view| &view.revisions).map(RevisionView::state).collect()
+    }
+
+    fn routes(&self) -> Vec<RouteState> {
+        self.board.services().iter().filter_map(ServiceView::route).collect()
+    }
+
+    fn route(&self, service: &NamespacedName) -> Option<RouteState> {
+        self.board.service(service)?.route()
+    }
+
+    fn lines(&self, service: &NamespacedName) -> Option<Vec<ReplicaLine>> {
+        self.board.service(service).map(|view| view.lines())
     }
 }

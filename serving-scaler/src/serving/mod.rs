@@ -50,6 +50,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What replicas run on.
     pub machine: Machine,
+    /// The port of the gateway, for the addresses of Services.
+    pub gateway_port: u16,
 }
 
 /// The Services of this process. [`Serving::run`] is its task.
@@ -95,7 +97,7 @@ impl Serving {
         let shared = Arc::new(ArcSwap::default());
         let table = watch::Sender::default();
         let (tell, told) = mpsc::unbounded_channel();
-        let board = Arc::new(Board::default());
+        let board = Arc::new(Board::new(config.gateway_port));
         let metrics = Metrics::new(registry, board.clone())?;
         let gateway = Gateway::new(shared.clone(), metrics.clone());
         let handle = Handle::new(gateway.clone(), table.subscribe(), snapshots.clone(), board.clone());

@@ -18,7 +18,7 @@ use super::report::Report;
 use super::scalar;
 use crate::name::{Kind, NamespacedName};
 use crate::readiness::Readiness;
-use crate::service::Service;
+use crate::service::{Service, TRAFFIC_ANNOTATION};
 
 /// Annotations that say something about a revision, and so stand in the template.
 const AUTOSCALING: &str = "autoscaling.knative.dev/";
@@ -55,6 +55,7 @@ pub(crate) fn read(
         scalar::whole_seconds(duration).map(|()| duration)
     });
     let command = annotations.take(PROCESS_COMMAND).and_then(|field| field.parsed(report, command::words));
+    let traffic_text = setting(&mut annotations, &[TRAFFIC_ANNOTATION], report, traffic::of_text);
     refuse_misplaced(&mut annotations, AUTOSCALING, "spec.template.metadata.annotations", report);
     annotations.not_served(&NOT_SERVED, report);
     annotations.finish(Kind::Service, report);
@@ -68,6 +69,7 @@ pub(crate) fn read(
     let traffic = traffic::read(spec.take("traffic").as_ref(), report);
     spec.finish(report);
     let (template, traffic) = (template?, traffic?);
+    let traffic = traffic_text.map_or(traffic, |(traffic, _)| traffic);
     settings.check_bounds(template.autoscaling.bounds, report);
     Some(Service {
         name: name.clone(),
