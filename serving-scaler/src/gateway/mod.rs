@@ -146,3 +146,19 @@ fn answered(
     *response.version_mut() = http::Version::HTTP_11;
     response.map(|incoming| ResponseBody::Streamed(Box::new(Streamed::new(incoming, over, slot, times))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_answer<'a, T>(_: impl FnOnce(&'a Gateway, Request<Incoming>, &'a Client) -> T) -> usize {
+        size_of::<T>()
+    }
+
+    /// Thousands may wait for a place.
+    #[test]
+    fn a_request_that_waits_takes_little_room() {
+        let size = size_of_answer(Gateway::handle);
+        assert!(size <= 2048, "{size} bytes");
+    }
+}
