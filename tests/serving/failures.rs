@@ -75,7 +75,8 @@ async fn a_replica_that_is_killed_takes_only_what_it_had_with_it_and_is_replaced
     .await;
     let answers = load.stop().await;
     let failed: Vec<_> = answers.iter().filter(|answer| answer.status != StatusCode::OK).collect();
-    assert!(failed.len() <= CONCURRENCY, "{} of {} failed: {failed:?}", failed.len(), answers.len());
+    // Those it had; and such as the system still took for it while it ended its connections one after the other.
+    assert!(failed.len() <= 2 * CONCURRENCY, "{} of {} failed: {failed:?}", failed.len(), answers.len());
     for answer in failed {
         assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{}", text(answer));
         assert_eq!(answer.json()["code"], "PEL-1808");
@@ -98,9 +99,22 @@ async fn does_not_start(pelton: &Pelton, name: &str, why: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_gets_ready_late_is_welcome() {
+    let late =
+        Service::new("late").with("serving.knative.dev/progress-deadline", "1s").env("START_MS", "8000");
+    let site = site(&[late.yaml()]);
+    let pelton = site.start().await;
+    does_not_start(&pelton, "late", &["ProgressDeadlineExceeded"]).await;
+    let mut client = Client::new(&pelton, "late.default.localhost").await;
+    eventually("it answers", async || client.get("/").await.status.is_success().then_some(())).await;
+    is_described(&pelton, "late", "late-00001: 100 %, 1 ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_does_not_start_says_why() {
-    let deaf = Service::new("deaf").with("serving.knative.dev/progress-deadline", "1s").env("DEAF", "1");
-    let crash = Service::new("crash").with("serving.knative.dev/progress-deadline", "1s").env("CRASH", "7");
+    let deaf =
+        Service::new("deaf").from_zero().with("serving.knative.dev/progress-deadline", "1s").env("DEAF", "1");
+    let crash = Service::new("crash").with("serving.knative.dev/progress-deadline", "6s").env("CRASH", "7");
     let nowhere = Service::new("nowhere")
         .with("serving.knative.dev/progress-deadline", "1s")
         .starting_at_zero()
@@ -115,6 +129,6 @@ async fn a_service_that_does_not_start_says_why() {
     let words = described(&pelton, "crash").await;
     assert!(words.contains("the model cannot be loaded"), "its last lines: {words}");
     let starts = pelton.log().iter().filter(|line| line.contains("the model cannot be loaded")).count();
-    assert!((2..=7).contains(&starts), "{starts} starts within about half a minute");
+    assert!((2..=5).contains(&starts), "{starts} starts");
     deaf.is_gone().await;
 }

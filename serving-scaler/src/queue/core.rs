@@ -249,6 +249,11 @@ impl<R: Clone + PartialEq, W> Core<R, W> {
         self.closed.get_or_insert(why);
     }
 
+    /// Who comes from now on is let in again.
+    pub fn open(&mut self) {
+        self.closed = None;
+    }
+
     /// How many of a class wait and have no place.
     #[must_use]
     pub const fn waiting(&self, class: Class) -> usize {

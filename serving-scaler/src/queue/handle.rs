@@ -118,6 +118,11 @@ impl Queue {
         self.0.locked(|state, _| state.core.close(why));
     }
 
+    /// Who comes from now on is let in again.
+    pub fn open(&self) {
+        self.0.locked(|state, _| state.core.open());
+    }
+
     /// What was measured since the last report. To be called every second: it also sees to it that waiters who were told of a
     /// place and do not come for it do not keep others from being told.
     #[must_use = "the next report begins where this one ends"]

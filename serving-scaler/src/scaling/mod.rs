@@ -167,6 +167,14 @@ impl Scaling {
         }
     }
 
+    /// As a revision that was just made; its replicas stay as far as they are needed.
+    pub fn begin_again(&mut self, rules: Rules, now: Duration) {
+        let fleet = std::mem::take(&mut self.fleet);
+        *self = Self::new(rules, false, now);
+        self.fleet = fleet;
+        self.fleet.want(self.replicas);
+    }
+
     /// Changes the rules; what was seen stays, unless the policy is another.
     pub fn set_rules(&mut self, rules: Rules, now: Duration) {
         self.rules = rules;
@@ -177,14 +185,9 @@ impl Scaling {
         }
     }
 
-    /// Begins with the initial scale again.
-    pub fn begin_again(&mut self, now: Duration) {
-        let initial = self.rules.template.autoscaling.initial_scale.max(self.rules.bounds.min);
-        self.sizing = Sizing::new(now);
-        self.decider = decider(&self.rules, initial, now);
-        self.replicas = initial;
-        self.fleet.want(initial);
-        self.explained = Explained::begun(initial);
+    /// Its replicas did not get ready in time: those that are wanted all the same have their time from now on.
+    pub fn try_again(&mut self, now: Duration) {
+        self.sizing = Sizing::initialized(now);
     }
 
     /// Takes a second in.
@@ -293,10 +296,12 @@ impl Scaling {
         self.sizing.activity()
     }
 
-    /// Whether its replicas did not get ready in time.
+    /// Whether its replicas did not get ready in time. As long as somebody waits for them, its size does not become 0 for that.
     #[must_use]
-    pub const fn does_not_start(&self) -> bool {
-        self.sizing.has_timed_out()
+    pub fn does_not_start(&self, now: Duration) -> bool {
+        let (activity, since) = self.sizing.activity();
+        let is_late = now > since + self.rules.template.progress_deadline;
+        self.sizing.has_timed_out() || (activity == Activity::Activating && is_late)
     }
 
     /// The rules in force.

@@ -309,11 +309,11 @@ fn replicas_that_do_not_get_ready_are_given_up() {
         world.start = None;
         let given_up = (0..600).find(|_| {
             world.second();
-            world.scaling.does_not_start()
+            world.scaling.does_not_start(world.time())
         });
-        // The deadline and thirty seconds.
-        assert!(given_up.is_some_and(|second| (90..=94).contains(&second)), "{policy:?}: {given_up:?}");
-        world.seconds(4);
+        assert!(given_up.is_some_and(|second| (60..=64).contains(&second)), "{policy:?}: {given_up:?}");
+        // Nobody waits: the size is 0 half a minute later.
+        world.seconds(36);
         assert_eq!((world.replicas(), world.scaling.fleet.members().len()), (0, 0));
     }
 }

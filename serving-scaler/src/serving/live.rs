@@ -64,7 +64,6 @@ pub(super) struct Live {
     drain: Duration,
     /// Its part of the Service's traffic, and so of its events.
     pub(super) share: f64,
-    poke: Arc<Notify>,
     /// Whether its first replica was ever ready.
     has_run: bool,
     /// It was never ready, and its time is over.
@@ -118,21 +117,19 @@ impl Live {
             service_times: ServiceTimes::default(),
             drain: template.timeout,
             share: 0.0,
-            poke,
             has_run,
             has_failed: matches!(revision.state, RevisionState::Failed(_)),
             is_retired: false,
         }
     }
 
-    /// Follows what became of its revision and its rules.
+    /// Takes over the rules, and begins anew if it is called failed no more.
     pub(super) fn follow(&mut self, revision: &Revision, rules: Rules, now: Duration) {
-        self.scaling.set_rules(rules, now);
         if self.has_failed && !matches!(revision.state, RevisionState::Failed(_)) {
-            // Whoever asks for it again wants it tried again.
-            self.has_failed = false;
-            self.backend = backend(&self.backend.revision, &revision.template, &self.poke);
-            self.scaling.begin_again(now);
+            self.pardon();
+            self.scaling.begin_again(rules, now);
+        } else {
+            self.scaling.set_rules(rules, now);
         }
     }
 
@@ -214,21 +211,30 @@ impl Live {
         }
     }
 
-    /// Whether its replicas have just been given up because they did not get ready in time. Those who wait are told; who comes
-    /// later waits in a new line, unless it was never ready before: then it is to be called failed.
-    pub(super) fn given_up(&mut self) -> Option<GivenUp> {
-        if self.is_retired || self.has_failed || !self.scaling.does_not_start() {
+    /// Whether its replicas have just been given up because none got ready in time, however many wait. These are told; who comes
+    /// later waits again, unless it was never ready before: then it is to be called failed.
+    pub(super) fn given_up(&mut self, now: Duration) -> Option<GivenUp> {
+        if self.is_retired || self.has_failed || !self.scaling.does_not_start(now) {
             return None;
         }
         let why =
             self.scaling.fleet.last_failure().unwrap_or("its replicas did not get ready in time").to_owned();
         self.backend.queue.close(Closed::DoesNotStart(why.as_str().into()));
         if self.has_run {
-            self.backend = backend(&self.backend.revision, self.scaling.rules().template(), &self.poke);
+            self.backend.queue.open();
+            self.scaling.try_again(now);
             return Some(GivenUp::ForNow(why));
         }
         self.has_failed = true;
         Some(GivenUp::Failed(Cause::new("ProgressDeadlineExceeded", why)))
+    }
+
+    /// It was called failed, and is to be tried all the same: somebody asks for it again, or a replica got ready late.
+    pub(super) fn pardon(&mut self) {
+        if self.has_failed && !self.is_retired {
+            self.has_failed = false;
+            self.backend.queue.open();
+        }
     }
 
     pub(super) fn start(

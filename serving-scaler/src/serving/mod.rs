@@ -324,7 +324,7 @@ impl Serving {
         for (key, live) in &mut self.live {
             let backlogs = self.backlogs.get(&key.service).map_or(&[][..], Vec::as_slice);
             live.decide(now, backlogs, &self.rates);
-            given_up.extend(live.given_up().map(|given_up| (key.clone(), given_up)));
+            given_up.extend(live.given_up(now).map(|given_up| (key.clone(), given_up)));
         }
         for (Key { service, revision }, given_up) in &given_up {
             match given_up {
@@ -387,6 +387,9 @@ impl Serving {
             }
         };
         let became_ready = matches!(news, News::Ready(_));
+        if became_ready {
+            live.pardon();
+        }
         if let Some(order) = live.scaling.fleet.hear(id, news, now) {
             self.obey(&key, order);
         }
