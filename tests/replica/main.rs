@@ -11,6 +11,7 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `?tell=FILE` | any; the file is made first |
 //! | `?hold=MILLISECONDS` | after so long |
 //! | `?until=FILE` | once the file is there |
 //! | `/echo` | the body, piece by piece |
@@ -99,6 +100,9 @@ impl Drop for Present {
 
 async fn answer(request: Request<Incoming>) -> Result<Response<AnyBody>, Infallible> {
     let (_present, at_once) = Present::new();
+    if let Some(file) = asked(&request, "tell") {
+        std::fs::write(file, "").unwrap();
+    }
     if let Some(milliseconds) = asked(&request, "hold") {
         tokio::time::sleep(Duration::from_millis(milliseconds.parse().unwrap())).await;
     }

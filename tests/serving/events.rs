@@ -22,10 +22,8 @@ fn resources(service: &Service) -> [String; 3] {
 async fn a_start_that_takes_longer_than_a_delivery_may_costs_no_attempt() {
     let folder = tempfile::tempdir().unwrap();
     let record = folder.path().join("ids");
-    let service = Service::new("sleeper")
-        .starting_at_zero()
-        .env("START_MS", "4000")
-        .env("RECORD", record.to_str().unwrap());
+    let service =
+        Service::new("sleeper").asleep().env("START_MS", "4000").env("RECORD", record.to_str().unwrap());
     let site = site(&resources(&service));
     let pelton = site.start().await;
     assert_eq!(service.processes(), Vec::<u32>::new(), "there is no event yet");

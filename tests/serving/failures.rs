@@ -113,11 +113,11 @@ async fn a_replica_that_gets_ready_late_is_welcome() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_does_not_start_says_why() {
     let deaf =
-        Service::new("deaf").from_zero().with("serving.knative.dev/progress-deadline", "1s").env("DEAF", "1");
+        Service::new("deaf").asleep().with("serving.knative.dev/progress-deadline", "1s").env("DEAF", "1");
     let crash = Service::new("crash").with("serving.knative.dev/progress-deadline", "6s").env("CRASH", "7");
     let nowhere = Service::new("nowhere")
         .with("serving.knative.dev/progress-deadline", "1s")
-        .starting_at_zero()
+        .asleep()
         .container("command", serde_json::json!(["/nowhere/model-server"]));
     let site = site(&[deaf.yaml(), crash.yaml(), nowhere.yaml()]);
     let pelton = site.start().await;

@@ -83,7 +83,7 @@ impl Service {
     }
 
     /// Nothing runs before somebody asks, and nothing soon after.
-    pub(crate) fn starting_at_zero(self) -> Self {
+    pub(crate) fn asleep(self) -> Self {
         self.with("autoscaling.knative.dev/initial-scale", "0").with("autoscaling.knative.dev/window", "6s")
     }
 

@@ -5,11 +5,15 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::StatusCode;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pelton_tests::pelton::Pelton;
+use pelton_tests::{eventually, http};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::fixture::{Client, Service, site, text, who};
+
+/// Bytes of a body that fits into no buffer on its way.
+const LARGE: usize = 20 << 20;
 
 /// A connection to the gateway, byte by byte.
 struct Raw(TcpStream);
@@ -85,6 +89,24 @@ async fn a_connection_that_changes_its_protocol_goes_both_ways_until_one_closes(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_gives_its_place_back() {
+    let site = site(&[Service::new("a").spec("containerConcurrency", 1).scale(1, 1).yaml()]);
+    let pelton = site.start().await;
+    who(&pelton, "a.default.localhost", "/").await;
+    let mut patient = Client::new(&pelton, "a.default.localhost").await;
+    for path in ["/", "/begin"] {
+        let has_come = site.data().join(format!("came-to{}", path.replace('/', "-")));
+        let until = if path == "/" { "&until=/nowhere" } else { "" };
+        let mut hasty = Raw::open(&pelton).await;
+        hasty.send(&format!("GET {path}?tell={}{until} HTTP/1.1\r\n", has_come.display())).await;
+        hasty.send("host: a.default.localhost\r\n\r\n").await;
+        eventually("it has the only place", async || has_come.exists().then_some(())).await;
+        drop(hasty);
+        assert_eq!(patient.who("/").await["at_once"], 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_and_replicas_speak_http_1_or_2_as_they_like() {
     let one = Service::new("one");
     let two = Service::new("two").env("H2C", "1").container("ports", json!([{"name": "h2c"}]));
@@ -110,6 +132,17 @@ async fn clients_and_replicas_speak_http_1_or_2_as_they_like() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_come_whole() {
+    let site = site(&[Service::new("a").yaml()]);
+    let pelton = site.start().await;
+    let body: Vec<u8> = (0..LARGE).map(|index| (index % 251) as u8).collect();
+    let headers = [("host", "a.default.localhost"), ("expect", "100-continue")];
+    let answer = http::request(pelton.gateway, hyper::Method::PUT, "/echo", &headers, body.clone()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.body == body, "{} of {LARGE} bytes", answer.body.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_takes_too_long_is_refused_before_the_first_byte_and_cut_off_after_it() {
     let total = Service::new("total").spec("timeoutSeconds", 1);
     let start = Service::new("start").spec("timeoutSeconds", 60).spec("responseStartTimeoutSeconds", 1);
@@ -119,7 +152,7 @@ async fn who_takes_too_long_is_refused_before_the_first_byte_and_cut_off_after_i
     for name in ["total", "start", "idle"] {
         let host = format!("{name}.default.localhost");
         // A start is no slowness; and of the total time it takes its part.
-        pelton_tests::eventually("it answers", async || {
+        eventually("it answers", async || {
             Client::new(&pelton, &host).await.get("/").await.status.is_success().then_some(())
         })
         .await;
@@ -142,7 +175,7 @@ async fn who_takes_too_long_is_refused_before_the_first_byte_and_cut_off_after_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_names_no_service_is_not_found() {
-    let site = site(&[Service::new("a").starting_at_zero().yaml()]);
+    let site = site(&[Service::new("a").asleep().yaml()]);
     let pelton = site.start().await;
     for host in ["b.default.localhost", "a.other.localhost", "example.com", "b-a.default.localhost"] {
         let answer = Client::new(&pelton, host).await.get("/").await;

@@ -95,5 +95,30 @@ async fn a_changed_template_takes_over_without_a_failed_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn so_does_one_that_is_to_have_no_replica_before_somebody_asks() {
-    changes_under_load(Service::new("s").starting_at_zero().env("MODEL", "first")).await;
+    changes_under_load(Service::new("s").asleep().env("MODEL", "first")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_deleted_finishes_what_it_has() {
+    let service = Service::new("s");
+    let site = site(&[service.yaml()]);
+    let open = site.data().join("open");
+    let pelton = site.start().await;
+    let mut client = Client::new(&pelton, "s.default.localhost").await;
+    client.who("/").await;
+    let path = format!("/?until={}", open.display());
+    let asking = tokio::spawn(async move { client.who(&path).await });
+    eventually("the replica has the request", async || {
+        (who(&pelton, "s.default.localhost", "/").await["at_once"] == 2).then_some(())
+    })
+    .await;
+    site.write("resources.yaml", "");
+    eventually("nothing is there any more", async || {
+        let answer = Client::new(&pelton, "s.default.localhost").await.get("/").await;
+        (answer.status == hyper::StatusCode::NOT_FOUND).then_some(())
+    })
+    .await;
+    std::fs::write(open, "").unwrap();
+    assert_eq!(asking.await.unwrap()["revision"], "s-00001");
+    service.is_gone().await;
 }

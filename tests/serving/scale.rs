@@ -8,7 +8,7 @@ use super::fixture::{Client, Service, described, site, who};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_starts_a_replica_and_without_more_of_them_it_ends() {
-    let service = Service::new("a").starting_at_zero().env("MODEL", "large");
+    let service = Service::new("a").asleep().env("MODEL", "large");
     let site = site(&[service.yaml()]);
     let pelton = site.start().await;
     assert_eq!(service.processes(), Vec::<u32>::new(), "nobody has asked yet");
@@ -31,7 +31,7 @@ async fn a_request_starts_a_replica_and_without_more_of_them_it_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_never_has_more_requests_than_its_container_takes() {
-    let service = Service::new("one").starting_at_zero().scale(0, 3).spec("containerConcurrency", 1);
+    let service = Service::new("one").asleep().scale(0, 3).spec("containerConcurrency", 1);
     let site = site(&[service.yaml()]);
     let pelton = site.start().await;
     let mut asking = tokio::task::JoinSet::new();
@@ -49,7 +49,7 @@ async fn a_replica_never_has_more_requests_than_its_container_takes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_work_than_replicas_are_to_have_starts_more_of_them() {
     let service = Service::new("busy")
-        .starting_at_zero()
+        .asleep()
         .scale(0, 3)
         .with("autoscaling.knative.dev/target", "1")
         .spec("containerConcurrency", 1);
