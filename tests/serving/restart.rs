@@ -1,8 +1,14 @@
 //! How Pelton ends and comes again, and what becomes of Services and their replicas.
 
+use std::time::Duration;
+
 use pelton_tests::eventually;
 
 use super::fixture::{Client, Service, described, is_described, site, who};
+
+/// What must stay as it is for a while is looked at so often: a change in between is one too many.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_kills_pelton_no_replica_remains() {
@@ -39,6 +45,11 @@ async fn a_request_in_flight_is_answered_before_pelton_stops() {
         pelton.log().iter().any(|line| line.contains("stopping; a second signal")).then_some(())
     })
     .await;
+    for _ in 0..LOOKS {
+        assert!(!asking.is_finished(), "it is neither answered nor given up");
+        assert_eq!(service.processes().len(), 2, "its replica stays");
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
     std::fs::write(open, "").unwrap();
     assert_eq!(asking.await.unwrap()["revision"], "a-00001");
     assert!(pelton.exited().await);
