@@ -9,7 +9,7 @@ use pelton_tests::eventually;
 use pelton_tests::http::Answer;
 use pelton_tests::pelton::Pelton;
 
-use super::fixture::{Client, Service, described, is_described, site, text};
+use super::fixture::{Client, REPLICA, Service, described, is_described, site, text};
 
 const CLIENTS: usize = 8;
 const CONCURRENCY: usize = 2;
@@ -54,6 +54,12 @@ async fn replicas(pelton: &Pelton, host: &str) -> BTreeSet<u64> {
     asking.join_all().await.into_iter().collect()
 }
 
+async fn kill(process: u64) {
+    let arguments = ["-9", &process.to_string()];
+    let killed = tokio::process::Command::new("kill").args(arguments).status().await.unwrap();
+    assert!(killed.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_killed_takes_only_what_it_had_with_it_and_is_replaced() {
     let service = Service::new("a").scale(2, 2).spec("containerConcurrency", CONCURRENCY);
@@ -65,9 +71,7 @@ async fn a_replica_that_is_killed_takes_only_what_it_had_with_it_and_is_replaced
     assert_eq!(before.len(), 2);
     let load = Load::start(&pelton, host).await;
     let victim = *before.first().unwrap();
-    let killed =
-        tokio::process::Command::new("kill").args(["-9", &victim.to_string()]).status().await.unwrap();
-    assert!(killed.success());
+    kill(victim).await;
     eventually("another has its place", async || {
         let now = replicas(&pelton, host).await;
         (now.len() == 2 && !now.contains(&victim)).then_some(())
@@ -96,6 +100,47 @@ async fn does_not_start(pelton: &Pelton, name: &str, why: &[&str]) {
     let later = Client::new(pelton, &format!("{name}.default.localhost")).await.get("/").await;
     assert_eq!(later.status, StatusCode::SERVICE_UNAVAILABLE, "and who comes later as well");
     assert!(later.headers.contains_key("retry-after"));
+    for part in why.iter().filter(|part| part.contains(' ')) {
+        assert!(text(&later).contains(part), "{part}: {}", text(&later));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_is_killed_takes_its_replica_with_it() {
+    let service = Service::new("a").scale(1, 1).in_a_shell();
+    let site = site(&[service.yaml()]);
+    let pelton = site.start().await;
+    is_described(&pelton, "a", "1 ready").await;
+    let before = service.processes();
+    assert_eq!(before.len(), 3, "shim, shell, program");
+    let parent = |id: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok()).unwrap()
+    };
+    let shim = before.iter().copied().find(|id| parent(*id) == pelton.id()).unwrap();
+    kill(u64::from(shim)).await;
+    eventually("others have their places", async || {
+        let now = service.processes();
+        (now.len() == 3 && now.iter().all(|id| !before.contains(id))).then_some(())
+    })
+    .await;
+    Client::new(&pelton, "a.default.localhost").await.who("/").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_has_failed_is_tried_again_when_pelton_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("model-server");
+    let service = Service::new("a")
+        .with("serving.knative.dev/progress-deadline", "1s")
+        .container("command", serde_json::json!([program.to_str().unwrap()]));
+    let site = site(&[service.yaml()]);
+    let pelton = site.start().await;
+    is_described(&pelton, "a", "ProgressDeadlineExceeded").await;
+    assert!(pelton.stop().await);
+    std::os::unix::fs::symlink(REPLICA, program).unwrap();
+    let pelton = site.start().await;
+    assert_eq!(Client::new(&pelton, "a.default.localhost").await.who("/").await["revision"], "a-00001");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,16 +10,20 @@ use pelton_tests::pelton::{Pelton, Site};
 use serde_json::{Value, json};
 
 /// The replicas' program, `replica/main.rs`.
-const REPLICA: &str = env!("CARGO_BIN_EXE_pelton-test-replica");
+pub(crate) const REPLICA: &str = env!("CARGO_BIN_EXE_pelton-test-replica");
 
-/// The ports that the replicas of a site may have. Those of two Peltons at a time do not meet.
-const PORTS: u16 = 250;
+/// The ports that the replicas of a site may have. Those of two sites do not meet, and those of two runs of these tests on
+/// one machine seldom do.
+const PORTS: u16 = 100;
 const FIRST_PORT: u16 = 20_000;
+const SITES_MAX: u16 = 100;
 
 /// A site with these resources, and ports of its own for replicas.
 pub(crate) fn site(resources: &[String]) -> Site {
     static SITES: AtomicU16 = AtomicU16::new(0);
-    let first = FIRST_PORT + PORTS * SITES.fetch_add(1, Ordering::Relaxed);
+    let first_site = (std::process::id() * 37 % u32::from(SITES_MAX)) as u16;
+    let site = (first_site + SITES.fetch_add(1, Ordering::Relaxed)) % SITES_MAX;
+    let first = FIRST_PORT + PORTS * site;
     let range = format!("{first}-{}", first + PORTS - 1);
     Site::new(&resources.join("---\n")).with("PELTON__SERVING__REPLICA_PORTS", &range)
 }

@@ -91,6 +91,22 @@ impl Book {
         self.services.values().flat_map(|own| &own.revisions)
     }
 
+    /// Those that have failed and are the latest of their Services are to be tried again: what they lacked may be there by now.
+    /// One that only a request starts is tried only where no other would have answered that.
+    pub fn try_again(&mut self) {
+        for own in self.services.values_mut() {
+            let has_other = own.latest_ready().is_some();
+            let Some(latest) = own.revisions.last_mut() else { continue };
+            if let RevisionState::Failed(_) = latest.state {
+                match latest.template.autoscaling.initial_scale {
+                    0 if has_other => {}
+                    0 => latest.state = RevisionState::Untried,
+                    _ => latest.state = RevisionState::Starting,
+                }
+            }
+        }
+    }
+
     /// Says what became of a revision's replicas. Answers whether that is news; a revision that is gone is none.
     pub fn set_state(&mut self, service: &NamespacedName, revision: &str, state: RevisionState) -> bool {
         let own = self.services.get_mut(service);

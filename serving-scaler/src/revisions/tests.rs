@@ -64,6 +64,30 @@ fn a_revision_that_is_to_have_no_replicas_at_first_takes_traffic_at_once() {
 }
 
 #[test]
+fn what_has_failed_is_tried_again_unless_that_costs_one_that_answers() {
+    let zero = |image: &str| {
+        let metadata = "metadata: {annotations: {autoscaling.knative.dev/initial-scale: '0'}}";
+        services(&[document("hello", "", image, "").replace("metadata: {}", metadata)])
+    };
+    let tried = |first: &Services, second: Option<&Services>| {
+        let mut book = Book::default();
+        book.reconcile(first, 0);
+        if let Some(second) = second {
+            book.set_state(&name("hello"), "hello-00001", RevisionState::Ready);
+            book.reconcile(second, 1);
+        }
+        let latest = book.of(&name("hello")).unwrap().latest_created().unwrap().name.clone();
+        book.set_state(&name("hello"), &latest, failed());
+        book.try_again();
+        book.get(&name("hello"), &latest).unwrap().state.clone()
+    };
+    assert_eq!(tried(&one("", "a:1"), None), RevisionState::Starting);
+    assert_eq!(tried(&one("", "a:1"), Some(&one("", "a:2"))), RevisionState::Starting);
+    assert_eq!(tried(&zero("a:1"), None), RevisionState::Untried);
+    assert_eq!(tried(&one("", "a:1"), Some(&zero("a:2"))), failed());
+}
+
+#[test]
 fn a_changed_template_makes_a_revision() {
     let mut book = Book::default();
     assert_eq!(book.reconcile(&one("", "a:1"), 5), created("hello-00001"));

@@ -48,9 +48,10 @@ fn revision(target: &TrafficTarget, own: &ServiceRevisions) -> Result<String, Co
     let Some(name) = &target.revision else {
         return match (own.latest_ready(), own.latest_created().map(|latest| &latest.state)) {
             (Some(latest), _) => Ok(latest.name.clone()),
-            (None, Some(RevisionState::Failed(_))) => Err(Condition::False(cause(
-                "no revision of the Service is ready, and the latest failed".into(),
-            ))),
+            (None, Some(RevisionState::Failed(why))) => Err(Condition::False(cause(format!(
+                "no revision of the Service is ready, and the latest failed: {}",
+                why.message
+            )))),
             (None, _) => Err(Condition::Unknown(cause("no revision of the Service is ready yet".into()))),
         };
     };

@@ -61,7 +61,8 @@ pub(super) struct State {
 impl State {
     pub(super) fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let folder = data_dir.join("serving");
-        let (book, revisions) = read(&folder.join(REVISIONS), Book::from_json)?;
+        let (mut book, revisions) = read(&folder.join(REVISIONS), Book::from_json)?;
+        book.try_again();
         let (routes, routes_text) = read(&folder.join(ROUTES), Routes::from_json)?;
         Ok(Self { book, routes, folder, saved: [revisions, routes_text] })
     }
