@@ -1,5 +1,6 @@
 //! Services as users meet them: the real binary, real replicas.
 
+mod commands;
 mod events;
 mod failures;
 mod fixture;

@@ -200,10 +200,10 @@ mod tests {
                 "namespace": "ai", "name": "model", "ready": false, "reason": "RevisionMissing",
                 "spec": {
                     "minScale": 1, "maxScale": 5,
-                    "traffic": [{"revision": "model-v1", "percent": 90, "tag": null}, {"revision": null, "percent": 10, "tag": "canary"}],
+                    "traffic": [{"revision": "m-1", "percent": 90}, {"revision": null, "percent": 10, "tag": "canary"}],
                 },
                 "status": {"serving": {
-                    "url": "http://model.ai.localhost:8081", "latestReadyRevision": "model-00002",
+                    "url": "http://model.ai", "latestReadyRevision": "m-2",
                     "replicas": {"ready": 1, "wanted": 3, "starting": 2, "leaving": 0},
                 }},
             }),
@@ -215,9 +215,9 @@ mod tests {
         ];
         assert_eq!(
             services(&items, &Problems::of(&Value::Null)),
-            "NAMESPACE  NAME   READY                 URL                             LATEST       REPLICAS  BOUNDS  TRAFFIC\n\
-             ai         model  no: RevisionMissing   http://model.ai.localhost:8081  model-00002  1/3       1..5    model-v1=90, latest=10 (canary)\n\
-             ai         web    no: ServingNotServed  -                               -            -         0..     latest=100"
+            "NAMESPACE  NAME   READY                 URL              LATEST  REPLICAS  BOUNDS  TRAFFIC\n\
+             ai         model  no: RevisionMissing   http://model.ai  m-2     1/3       1..5    m-1=90, latest=10 (canary)\n\
+             ai         web    no: ServingNotServed  -                -       -         0..     latest=100"
         );
     }
 

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::registered::{NoDispatcher, RegisteredWriter, Registering, registered};
-use super::services::{Backlog, NoServices};
+use super::services::Backlog;
 use super::{Role, could_not_start, log, ready, services, settings};
 use crate::failure::Failure;
 
@@ -101,14 +101,10 @@ pub(super) async fn start(
 
     let addresses = listeners.addresses();
     let backlog = Arc::new(Backlog::default());
-    let mut slots: Arc<dyn Slots> = Arc::new(NoServices);
-    let mut services_here: Option<Arc<dyn ServingSource>> = None;
-    if let Some(listener) = listeners.gateway {
-        let handle = services::start(&mut running, &ground, listener, backlog.clone())?;
-        statuses.push(handle.clone());
-        services_here = Some(handle.clone());
-        slots = handle;
-    }
+    let start_services = |listener| services::start(&mut running, &ground, listener, backlog.clone());
+    let services = listeners.gateway.map(start_services).transpose()?;
+    statuses.extend(services.clone().map(|services| -> Arc<dyn StatusSource> { services }));
+    let slots = services::slots(services.as_ref());
     let mut registering: Arc<dyn Registering> = Arc::new(NoDispatcher);
     if role.delivers() {
         let (dispatcher, handle) = dispatcher(&ground, slots)?;
@@ -132,7 +128,7 @@ pub(super) async fn start(
         snapshots: snapshots.clone(),
         writer: Arc::new(writer),
         statuses,
-        serving: services_here,
+        serving: services.map(|services| -> Arc<dyn ServingSource> { services }),
         hand_back: Arc::new(HandBacker::new(log.clone(), snapshots)),
         log: log.clone(),
         clock,

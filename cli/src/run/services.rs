@@ -11,6 +11,7 @@ use pelton_runtime::drain::Drain;
 use pelton_runtime::listen::{BoundListener, Peer};
 use pelton_serving_scaler::gateway::Client;
 use pelton_serving_scaler::replicas::{ContainerEngine, Machine, Ports, Shim};
+use pelton_serving_scaler::routes::address::Entrance;
 use pelton_serving_scaler::serving::{Config as ServingConfig, Handle, Serving};
 
 use super::parts::{Ground, Running};
@@ -32,7 +33,7 @@ pub(super) fn start(
     let config = ServingConfig {
         data_dir: config.data.dir.clone(),
         machine,
-        gateway_port: listener.local_address().port(),
+        gateway: Entrance { port: listener.local_address().port(), tls: listener.is_tls() },
     };
     let (serving, handle) =
         Serving::open(config, snapshots.clone(), backlog, clock.clone(), metrics.registry())
@@ -54,9 +55,17 @@ async fn serve_gateway(listener: BoundListener, handle: Arc<Handle>, drain: Drai
     listener.serve_each(serve, drain).await;
 }
 
+/// The places on replicas of the Services of this process, if it runs any.
+pub(super) fn slots(services: Option<&Arc<Handle>>) -> Arc<dyn Slots> {
+    match services {
+        Some(services) => services.clone(),
+        None => Arc::new(NoServices),
+    }
+}
+
 /// The places on replicas of Services, in a Pelton that runs none. (References to one are refused where resources are read.)
 #[derive(Debug)]
-pub(super) struct NoServices;
+struct NoServices;
 
 impl Slots for NoServices {
     fn acquire<'a>(&'a self, service: &'a NamespacedName) -> BoxFuture<'a, Result<Slot, NoSlot>> {

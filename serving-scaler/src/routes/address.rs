@@ -81,6 +81,23 @@ pub fn of_path(path: &str) -> Option<PathAddress<'_>> {
     Some(PathAddress { service: NamespacedName::new(namespace, name), rest })
 }
 
+/// Where the gateway listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entrance {
+    /// The port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+impl Entrance {
+    /// Without TLS.
+    #[must_use]
+    pub const fn plain(port: u16) -> Self {
+        Self { port, tls: false }
+    }
+}
+
 /// The forms in which a Service, or its revision with a tag, is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Urls {
@@ -93,14 +110,15 @@ pub struct Urls {
 }
 
 impl Urls {
-    /// Those of `service` behind a gateway at `port`.
+    /// Those of `service` behind a gateway.
     #[must_use]
-    pub fn of(service: &NamespacedName, tag: Option<&str>, port: u16) -> Self {
+    pub fn of(service: &NamespacedName, tag: Option<&str>, gateway: Entrance) -> Self {
         let (namespace, name) = (service.namespace(), service.name());
         let label = tag.map_or_else(|| name.to_owned(), |tag| format!("{tag}-{name}"));
-        let port = if port == 80 { String::new() } else { format!(":{port}") };
+        let (scheme, usual) = if gateway.tls { ("https", 443) } else { ("http", 80) };
+        let port = if gateway.port == usual { String::new() } else { format!(":{}", gateway.port) };
         Self {
-            local: format!("http://{label}.{namespace}{}{port}", HOST_ENDS[0]),
+            local: format!("{scheme}://{label}.{namespace}{}{port}", HOST_ENDS[0]),
             cluster: format!("http://{label}.{namespace}{}", HOST_ENDS[1]),
             path: tag.is_none().then(|| format!("{PATH_START}{namespace}/{name}/")),
         }
@@ -194,17 +212,26 @@ mod tests {
     #[test]
     fn urls_lead_back() {
         let service = NamespacedName::new("shop", "hello");
-        let urls = Urls::of(&service, None, 8081);
+        let urls = Urls::of(&service, None, Entrance::plain(8081));
         assert_eq!(urls.local, "http://hello.shop.localhost:8081");
         assert_eq!(urls.cluster, "http://hello.shop.svc.cluster.local");
         assert_eq!(urls.path.as_deref(), Some("/-/shop/hello/"));
         assert_eq!(of_path(urls.path.as_deref().unwrap()).unwrap().service, service);
-        let urls = Urls::of(&service, Some("canary"), 80);
+        let urls = Urls::of(&service, Some("canary"), Entrance::plain(80));
         assert_eq!((urls.local.as_str(), urls.path), ("http://canary-hello.shop.localhost", None));
         for url in [&urls.local, &urls.cluster] {
             let found = of_host(url.strip_prefix("http://").unwrap(), exists);
             assert_eq!(found, Some(Address { service: service.clone(), tag: Some("canary".into()) }));
         }
+    }
+
+    #[test]
+    fn urls_tell_whether_the_gateway_speaks_tls() {
+        let local =
+            |port| Urls::of(&NamespacedName::new("shop", "hello"), None, Entrance { port, tls: true }).local;
+        assert_eq!(local(8443), "https://hello.shop.localhost:8443");
+        assert_eq!(local(443), "https://hello.shop.localhost");
+        assert_eq!(local(80), "https://hello.shop.localhost:80");
     }
 
     proptest::proptest! {

@@ -2,7 +2,7 @@
 
 use pelton_resources::NamespacedName;
 
-use super::address::Urls;
+use super::address::{Entrance, Urls};
 use super::resolve::Target;
 use super::rollout::Share;
 use super::route::Route;
@@ -118,15 +118,15 @@ impl RevisionStatus {
 }
 
 impl RouteStatus {
-    /// Of a route behind a gateway at `port`.
+    /// Of a route behind a gateway.
     #[must_use]
-    pub fn of(route: &Route, port: u16) -> Self {
+    pub fn of(route: &Route, gateway: Entrance) -> Self {
         let service = route.service();
         let tags = route.tags().keys();
         Self {
             service: service.clone(),
-            urls: Urls::of(service, None, port),
-            tags: tags.map(|tag| (tag.clone(), Urls::of(service, Some(tag), port))).collect(),
+            urls: Urls::of(service, None, gateway),
+            tags: tags.map(|tag| (tag.clone(), Urls::of(service, Some(tag), gateway))).collect(),
             targets: route.targets().to_vec(),
             shares: route.shares().to_vec(),
             ready: route.condition(),

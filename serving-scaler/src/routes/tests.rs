@@ -368,7 +368,7 @@ fn statuses_tell_what_is() {
     assert_eq!(found, [(1, 30, "old".into()), (2, 69, "new".into()), (3, 1, "new".into())]);
     assert!(rows.iter().all(|row| row.ready.is_true() && row.service == name("hello")));
 
-    let status = RouteStatus::of(world.route(), 8081);
+    let status = RouteStatus::of(world.route(), address::Entrance::plain(8081));
     assert_eq!(status.urls.local, "http://hello.default.localhost:8081");
     let tags: Vec<_> = status.tags.iter().map(|(tag, urls)| (tag.as_str(), urls.local.as_str())).collect();
     let expected = [

@@ -37,6 +37,7 @@ use crate::queue::Change as ReplicaChange;
 use crate::replicas::{Machine, News, Order, ReplicaId, Step};
 use crate::revisions::{Retention, Revision, RevisionState};
 use crate::routes::Share;
+use crate::routes::address::Entrance;
 use crate::scaling::{Rules, TriggerRates};
 use live::{GivenUp, Key, Live};
 use metrics::{Metrics, Phase};
@@ -50,8 +51,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What replicas run on.
     pub machine: Machine,
-    /// The port of the gateway, for the addresses of Services.
-    pub gateway_port: u16,
+    /// Where the gateway listens, for the addresses of Services.
+    pub gateway: Entrance,
 }
 
 /// The Services of this process. [`Serving::run`] is its task.
@@ -97,7 +98,7 @@ impl Serving {
         let shared = Arc::new(ArcSwap::default());
         let table = watch::Sender::default();
         let (tell, told) = mpsc::unbounded_channel();
-        let board = Arc::new(Board::new(config.gateway_port));
+        let board = Arc::new(Board::new(config.gateway));
         let metrics = Metrics::new(registry, board.clone())?;
         let gateway = Gateway::new(shared.clone(), metrics.clone());
         let handle = Handle::new(gateway.clone(), table.subscribe(), snapshots.clone(), board.clone());

@@ -14,6 +14,7 @@ use crate::queue::Class;
 use crate::replicas::{Line, Lines, Phase};
 use crate::revisions::{Revision, ServiceRevisions};
 use crate::routes::Target;
+use crate::routes::address::Entrance;
 use crate::routes::status::{RevisionStatus, RouteStatus, ServiceStatus};
 use crate::scaling::Explained;
 
@@ -64,13 +65,12 @@ const LINES_SHOWN: usize = 5;
 #[derive(Debug)]
 pub(super) struct Board {
     views: Mutex<BTreeMap<NamespacedName, ServiceView>>,
-    /// The port of the gateway.
-    port: u16,
+    gateway: Entrance,
 }
 
 impl Board {
-    pub(super) fn new(port: u16) -> Self {
-        Self { views: Mutex::default(), port }
+    pub(super) fn new(gateway: Entrance) -> Self {
+        Self { views: Mutex::default(), gateway }
     }
 
     pub(super) fn services(&self) -> Vec<ServiceView> {
@@ -91,7 +91,7 @@ impl Board {
             let all = state.book.of(name).map(ServiceRevisions::all).unwrap_or_default();
             let revisions = all.iter().rev().map(|revision| revision_view(revision, state, live)).collect();
             let status = ServiceStatus::of(name, &state.book, &state.routes);
-            let route = state.routes.get(name).map(|route| RouteStatus::of(route, self.port));
+            let route = state.routes.get(name).map(|route| RouteStatus::of(route, self.gateway));
             (name.clone(), ServiceView { name: name.clone(), status, revisions, route })
         };
         let views = services.keys().map(view).collect();
@@ -290,7 +290,7 @@ mod tests {
         let services = services(&[document("hello", "", "a:2", traffic)]);
         state.book.set_state(&name("hello"), "hello-00001", State_::Ready);
         state.routes.reconcile(&services, &state.book, 7);
-        let board = Board::new(8081);
+        let board = Board::new(Entrance::plain(8081));
         board.show(&services, &state, &BTreeMap::new());
 
         let view = board.service(&name("hello")).unwrap();
