@@ -16,15 +16,20 @@ fn what_works_offline() {
     let (done, out, _) = run(&["explain", "PEL-1201"]);
     assert!(done && out.contains("PEL-1201"), "{out}");
     assert!(!run(&["explain", "PEL-9999"]).0);
-    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart");
-    let (done, out, error) = run(&["check", examples]);
-    assert!(done, "{out}{error}");
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    for example in ["quickstart", "ai-service"] {
+        let (done, out, error) = run(&["check", &format!("{examples}/{example}")]);
+        assert!(done, "{out}{error}");
+    }
     for command in [
         "run",
         "apply",
         "delete",
         "pause",
         "resume",
+        "traffic",
+        "rollback",
+        "logs",
         "send",
         "tail",
         "sink",
