@@ -101,13 +101,13 @@ impl Live {
         revision: &Revision,
         rules: Rules,
         now: Duration,
-        poke: Arc<Notify>,
+        poke: &Arc<Notify>,
     ) -> Self {
         let template = &revision.template;
         let has_run = !matches!(revision.state, RevisionState::Starting | RevisionState::Untried);
         Self {
             scaling: Scaling::new(rules, has_run, now),
-            backend: backend(&key.revision, template, &poke),
+            backend: backend(&key.revision, template, poke),
             addresses: HashMap::new(),
             lines: Lines::default(),
             container: Arc::new(template.container.clone()),

@@ -221,7 +221,7 @@ impl Serving {
                         live.follow(revision, rules, now);
                     }
                     None if is_wanted => {
-                        let live = Live::new(&key, revision, rules, now, self.poke.clone());
+                        let live = Live::new(&key, revision, rules, now, &self.poke);
                         self.live.insert(key, live);
                     }
                     _ => {}
