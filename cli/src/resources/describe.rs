@@ -342,7 +342,7 @@ mod tests {
             "URL:              http://model.ai.localhost:8081",
             "Latest revision:  model-00002",
             "Latest ready:     model-00001",
-            "Replicas:         1 of 3 ready, 2 starting",
+            "Replicas:         1 ready of 3 wanted, 2 starting",
             "Command:          - /serve\n                  - --fast",
             "Timeout:          5m",
         ] {

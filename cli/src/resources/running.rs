@@ -86,10 +86,10 @@ pub(super) fn routes(items: &[Value]) -> String {
     )
 }
 
-/// `1 of 2 ready, 1 starting`.
+/// `1 ready of 2 wanted, 1 starting`.
 pub(super) fn replicas_told(counts: &Value) -> String {
     let count = |name: &str| counts[name].as_u64().unwrap_or_default();
-    let mut told = format!("{} of {} ready", count("ready"), count("wanted"));
+    let mut told = format!("{} ready of {} wanted", count("ready"), count("wanted"));
     for what in ["starting", "leaving"] {
         if count(what) > 0 {
             told += &format!(", {} {what}", count(what));
@@ -222,7 +222,7 @@ mod tests {
         for line in [
             "Revision:        ai/model-00002",
             "Ready:           no, Deploying\n                 it waits for its first replicas",
-            "Replicas:        1 of 2 ready, 1 starting",
+            "Replicas:        1 ready of 2 wanted, 1 starting",
             "Its last lines:  Traceback\n                 no model",
             "Made:            1m ago (1970-01-01T00:00:01.000Z)",
             "Command:         - serve",
