@@ -1,6 +1,12 @@
 //! The gateway: a request through it beside a direct one, and requests that wait for replicas.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+use pelton_resources::{Assembly, Defaults, Overrides, Policy, ScalingSettings, Source, assemble};
+use pelton_serving_scaler::decision::combined::Events;
+use pelton_serving_scaler::decision::sizing::Reachability;
+use pelton_serving_scaler::scaling::{Rules, Scaling, Second};
 
 use crate::path::{Sample, median, sample};
 use crate::process::{Core, Pelton, Process, wait};
@@ -12,6 +18,7 @@ const CONNECTIONS: [usize; 2] = [1, 64];
 const GOAL: f64 = 1.15;
 const PARKED: usize = 5_000;
 const SERVICES: usize = 500;
+const REVISIONS: usize = 10_000;
 
 /// A Service of this program's replicas, which run beside what drives them and not beside the gateway.
 fn service(name: &str, annotations: &str, concurrency: u32, start_ms: usize) -> String {
@@ -29,6 +36,7 @@ pub fn measure(report: &mut Report) {
     through(report);
     parked(report);
     asleep(report);
+    decisions(report);
 }
 
 /// Through the gateway and directly, interleaved.
@@ -136,4 +144,47 @@ fn asleep(report: &mut Report) {
         "at most 64 MiB",
         Some(memory <= 64.0),
     );
+}
+
+/// What a tick of two seconds costs for many revisions with requests and events.
+fn decisions(report: &mut Report) {
+    let source = Source::read("bench.yaml", &service("s", "", 1, 0));
+    let sources = [Arc::new(source)];
+    let services = assemble(&Assembly::default(), &sources, &Defaults::default(), &Overrides::default());
+    let service = services.snapshot.services.values().next().expect("there is one Service");
+    let mut line = |policy: Policy| {
+        let settings = ScalingSettings { policy, ..service.scaling.clone() };
+        let (template, bounds) = (service.template.clone(), service.bounds());
+        let rules = Rules::new(template, settings, bounds, Reachability::Reachable);
+        let start = Duration::from_secs(1_700_000_000);
+        let mut all: Vec<_> = (0..REVISIONS).map(|_| Scaling::new(rules.clone(), true, start)).collect();
+        let mut ticks = Vec::new();
+        for second in 0..120_u32 {
+            let now = start + Duration::from_secs(second.into());
+            let began = Instant::now();
+            for (index, scaling) in all.iter_mut().enumerate() {
+                let requests = f64::from((second + index as u32) % 50);
+                scaling.record(now, Second { requests, deliveries: 1.0, count: requests });
+                if second % 2 == 0 {
+                    let service_time = Duration::from_millis(100);
+                    let events =
+                        Events { in_flight: 1.0, due: requests, rate: 5.0, allowed: None, service_time };
+                    scaling.decide(now, Some(events));
+                }
+            }
+            if second % 2 == 0 && second > 60 {
+                ticks.push(began.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        let tick = median(ticks);
+        report.line(
+            &format!("10,000 revisions, policy {}: a tick of decisions on one core", policy.as_str()),
+            format!("{tick:.1} ms"),
+            format!("{:.2} % of the two seconds between them", tick / 20.0),
+            "",
+            None,
+        );
+    };
+    line(Policy::Kpa);
+    line(Policy::Combined);
 }
