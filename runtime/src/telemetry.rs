@@ -1,5 +1,6 @@
 //! Logs, metrics and traces.
 
+pub mod families;
 mod logs;
 mod metrics;
 mod told;

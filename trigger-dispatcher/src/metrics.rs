@@ -8,8 +8,9 @@ use pelton_event::Timestamp;
 use pelton_resources::NamespacedName;
 use pelton_resources::contracts::Outcome;
 use pelton_runtime::clock::Clock;
+use pelton_runtime::telemetry::families::{family, label, series};
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{LabelPair, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::admission::Admission;
@@ -336,9 +337,9 @@ impl Collector for TriggerCollector {
         let rows = self.rows();
         let each = |kind: MetricType, (name, help, value): &Figure| {
             let metrics = rows.iter().filter_map(|(labels, counters)| {
-                value(counters, now).map(|value| metric(kind, labels.clone(), value))
+                value(counters, now).map(|value| series(kind, labels.clone(), value))
             });
-            family(name, help, kind, metrics.collect())
+            family((name, help), kind, metrics.collect())
         };
         let mut families: Vec<_> = COUNTERS.iter().map(|figure| each(MetricType::COUNTER, figure)).collect();
         families.extend(GAUGES.iter().map(|figure| each(MetricType::GAUGE, figure)));
@@ -347,48 +348,18 @@ impl Collector for TriggerCollector {
             for (end, value) in &ENDS {
                 let mut labels = labels.clone();
                 labels.insert(1, label("end", end));
-                ends.push(metric(MetricType::COUNTER, labels, number(value(counters))));
+                ends.push(series(MetricType::COUNTER, labels, number(value(counters))));
             }
         }
-        families.push(family(ENDS_NAME, ENDS_HELP, MetricType::COUNTER, ends));
+        families.push(family((ENDS_NAME, ENDS_HELP), MetricType::COUNTER, ends));
         let of_process = |(name, help): (&str, &str), value: f64| {
-            family(name, help, MetricType::GAUGE, vec![metric(MetricType::GAUGE, Vec::new(), value)])
+            family((name, help), MetricType::GAUGE, vec![series(MetricType::GAUGE, Vec::new(), value)])
         };
         families.push(of_process(IN_FLIGHT, f64::from(self.admission.in_flight())));
         families.push(of_process(BODY_BYTES, number(self.budget.used() as u64)));
         families.retain(|family| !family.get_metric().is_empty());
         families
     }
-}
-
-fn label(name: &str, value: &str) -> LabelPair {
-    let mut label = LabelPair::default();
-    label.set_name(name.to_owned());
-    label.set_value(value.to_owned());
-    label
-}
-
-fn metric(kind: MetricType, labels: Vec<LabelPair>, value: f64) -> Metric {
-    let mut metric = Metric::from_label(labels);
-    if kind == MetricType::COUNTER {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        metric.set_counter(counter);
-    } else {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        metric.set_gauge(gauge);
-    }
-    metric
-}
-
-fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(metrics);
-    family
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pelton_runtime::telemetry::families::{family, label, series};
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
 
 use super::view::{Board, RevisionView};
@@ -175,7 +176,7 @@ impl Collector for RevisionCollector {
             .iter()
             .map(|(name, help, value)| {
                 let metrics = views.iter().filter_map(|(labels, view, explained)| {
-                    value(view, explained).map(|value| metric(MetricType::GAUGE, labels.clone(), value))
+                    value(view, explained).map(|value| series(MetricType::GAUGE, labels.clone(), value))
                 });
                 family((name, help), MetricType::GAUGE, metrics.collect())
             })
@@ -183,7 +184,7 @@ impl Collector for RevisionCollector {
         let backends = || views.iter().filter_map(|(labels, view, _)| Some((labels, view.backend.as_ref()?)));
         let waiting = backends().flat_map(|(labels, backend)| {
             backend.waiting().map(|(class, count)| {
-                metric(MetricType::GAUGE, with(labels, 0, "class", class), number(count as u64))
+                series(MetricType::GAUGE, with(labels, 0, "class", class), number(count as u64))
             })
         });
         families.push(family(WAITING, MetricType::GAUGE, waiting.collect()));
@@ -200,7 +201,7 @@ fn answers(labels: &[LabelPair], backend: &Backend) -> Vec<Metric> {
         .filter(|(_, count)| *count > 0)
         .map(|(class, count)| {
             let labels = with(labels, labels.len(), "status", class);
-            metric(MetricType::COUNTER, labels, number(count))
+            series(MetricType::COUNTER, labels, number(count))
         })
         .collect()
 }
@@ -224,34 +225,4 @@ fn with(labels: &[LabelPair], at: usize, name: &str, value: &str) -> Vec<LabelPa
 #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floating point")]
 const fn number(count: u64) -> f64 {
     count as f64
-}
-
-fn label(name: &str, value: &str) -> LabelPair {
-    let mut label = LabelPair::default();
-    label.set_name(name.to_owned());
-    label.set_value(value.to_owned());
-    label
-}
-
-fn metric(kind: MetricType, labels: Vec<LabelPair>, value: f64) -> Metric {
-    let mut metric = Metric::from_label(labels);
-    if kind == MetricType::COUNTER {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        metric.set_counter(counter);
-    } else {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        metric.set_gauge(gauge);
-    }
-    metric
-}
-
-fn family((name, help): (&str, &str), kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(metrics);
-    family
 }
