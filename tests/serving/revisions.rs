@@ -99,7 +99,7 @@ async fn so_does_one_that_is_to_have_no_replica_before_somebody_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_is_deleted_finishes_what_it_has() {
+async fn a_service_that_is_deleted_finishes_what_it_has_while_another_takes_its_name() {
     let service = Service::new("s");
     let site = site(&[service.yaml()]);
     let open = site.data().join("open");
@@ -118,7 +118,18 @@ async fn a_service_that_is_deleted_finishes_what_it_has() {
         (answer.status == hyper::StatusCode::NOT_FOUND).then_some(())
     })
     .await;
+    // It comes again, and is not taken for the one that still finishes.
+    site.write("resources.yaml", &service.yaml());
+    let pid = eventually("another answers", async || {
+        let answer = Client::new(&pelton, "s.default.localhost").await.get("/").await;
+        answer.status.is_success().then(|| answer.json()["pid"].clone())
+    })
+    .await;
+    assert!(!asking.is_finished());
     std::fs::write(open, "").unwrap();
-    assert_eq!(asking.await.unwrap()["revision"], "s-00001");
+    let first = asking.await.unwrap();
+    assert_eq!(first["revision"], "s-00001");
+    assert_ne!(first["pid"], pid);
+    site.write("resources.yaml", "");
     service.is_gone().await;
 }

@@ -24,6 +24,23 @@ use crate::scaling::{Rules, Scaling, Second, ServiceTimes, TriggerRates};
 pub(super) struct Key {
     pub(super) service: NamespacedName,
     pub(super) revision: Arc<str>,
+    /// 0 as long as the book has it; then another number each, since a new one may come under the same name.
+    retired: u64,
+}
+
+impl Key {
+    pub(super) fn new(service: &NamespacedName, revision: &str) -> Self {
+        Self { service: service.clone(), revision: revision.into(), retired: 0 }
+    }
+
+    /// The key once it is retired; `number` is no other's.
+    pub(super) fn retired(&self, number: u64) -> Self {
+        Self { retired: number, ..self.clone() }
+    }
+
+    pub(super) const fn is_retired(&self) -> bool {
+        self.retired > 0
+    }
 }
 
 /// How long deliveries held their places; added to by whoever gives one back.

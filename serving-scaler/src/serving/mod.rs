@@ -67,6 +67,8 @@ pub struct Serving {
     live: BTreeMap<Key, Live>,
     owners: HashMap<ReplicaId, Key>,
     next_replica: u64,
+    /// Revisions that were retired so far.
+    retired: u64,
     rates: TriggerRates,
     /// The backlog as it was told last, by Service.
     backlogs: HashMap<NamespacedName, Vec<TriggerBacklog>>,
@@ -112,6 +114,7 @@ impl Serving {
             live: BTreeMap::new(),
             owners: HashMap::new(),
             next_replica: 0,
+            retired: 0,
             rates: TriggerRates::default(),
             backlogs: HashMap::new(),
             gateway,
@@ -206,7 +209,7 @@ impl Serving {
             for revision in own.all() {
                 let is_routed = self.state.routes.has_revision(name, &revision.name);
                 let is_latest = latest == Some(revision.name.as_str());
-                let key = Key { service: name.clone(), revision: revision.name.as_str().into() };
+                let key = Key::new(name, &revision.name);
                 let is_starting = is_latest && matches!(revision.state, RevisionState::Starting);
                 let reachability = match (is_routed, is_starting) {
                     (true, _) => Reachability::Reachable,
@@ -228,10 +231,8 @@ impl Serving {
                 }
             }
         }
-        for key in gone {
-            if let Some(live) = self.live.get_mut(&key) {
-                live.retire();
-            }
+        for key in gone.into_iter().filter(|key| !key.is_retired()) {
+            self.retire(&key);
         }
         self.live.retain(|_, live| !live.is_over());
         for (key, live) in &mut self.live {
@@ -240,6 +241,18 @@ impl Serving {
                 own.map(|share| f64::from(share.percent) / 100.0).sum()
             });
         }
+    }
+
+    /// Puts a revision aside that nothing leads to any more. A new one of its name has nothing to do with it.
+    fn retire(&mut self, key: &Key) {
+        let Some(mut live) = self.live.remove(key) else { return };
+        live.retire();
+        self.retired += 1;
+        let aside = key.retired(self.retired);
+        for owner in self.owners.values_mut().filter(|owner| *owner == key) {
+            *owner = aside.clone();
+        }
+        self.live.insert(aside, live);
     }
 
     /// Replaces the table that requests go by.
@@ -281,7 +294,7 @@ impl Serving {
 
     fn shares(&self, service: &NamespacedName, shares: &[Share]) -> Shares {
         let backend = |share: &Share| {
-            let key = Key { service: service.clone(), revision: share.revision.as_str().into() };
+            let key = Key::new(service, &share.revision);
             Some((share.percent, self.live.get(&key)?.backend.clone()))
         };
         shares.iter().filter_map(backend).collect()

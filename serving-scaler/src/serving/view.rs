@@ -106,7 +106,7 @@ impl Board {
 fn revision_view(revision: &Revision, state: &State, live: &BTreeMap<Key, Live>) -> RevisionView {
     let status = RevisionStatus::of(revision, &state.routes);
     let template = revision.template.clone();
-    let key = Key { service: revision.service.clone(), revision: revision.name.as_str().into() };
+    let key = Key::new(&revision.service, &revision.name);
     let Some(live) = live.get(&key) else {
         return RevisionView {
             status,
