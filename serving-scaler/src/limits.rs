@@ -71,3 +71,5 @@ pub const STOP_CHECK: Duration = Duration::from_millis(20);
 pub const STOP_WAIT: Duration = Duration::from_secs(35);
 /// How long a replica may go on after SIGTERM.
 pub const REPLICA_GRACE: Duration = Duration::from_secs(30);
+/// How often it is noted which revisions are in traffic, and old ones are given up.
+pub const COLLECT_EVERY: Duration = Duration::from_secs(300);

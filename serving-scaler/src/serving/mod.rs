@@ -32,7 +32,7 @@ pub use view::{RevisionView, ServiceView};
 use crate::decision::kpa::TICK;
 use crate::decision::sizing::Reachability;
 use crate::gateway::{Gateway, ServiceEntry, Shares, Table};
-use crate::limits::{STOP_CHECK, STOP_WAIT};
+use crate::limits::{COLLECT_EVERY, STOP_CHECK, STOP_WAIT};
 use crate::queue::Change as ReplicaChange;
 use crate::replicas::{Machine, News, Order, ReplicaId, Step};
 use crate::revisions::{Retention, Revision, RevisionState};
@@ -331,6 +331,10 @@ impl Serving {
         }
         self.ask_backlog();
         self.rates.record(&self.backlogs.values().flatten().cloned().collect::<Vec<_>>());
+        if self.seconds.is_multiple_of(COLLECT_EVERY.as_secs()) {
+            // Notes who is in traffic, so that whoever leaves it is kept from then on.
+            self.route();
+        }
         if !self.seconds.is_multiple_of(TICK.as_secs()) {
             return;
         }
@@ -340,7 +344,7 @@ impl Serving {
             live.decide(now, backlogs, &self.rates);
             given_up.extend(live.given_up(now).map(|given_up| (key.clone(), given_up)));
         }
-        for (Key { service, revision }, given_up) in &given_up {
+        for (Key { service, revision, .. }, given_up) in &given_up {
             match given_up {
                 GivenUp::ForNow(why) => {
                     tracing::error!(%revision, %service, "its replicas do not start: {why}");
