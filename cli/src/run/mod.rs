@@ -56,6 +56,9 @@ impl Role {
     }
 }
 
+/// How long threads may take that are left when everything has ended.
+const LEFTOVERS: std::time::Duration = std::time::Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Folder of YAML resources; it is watched, and changes are in force at once
@@ -102,7 +105,10 @@ pub(crate) fn run(arguments: &Arguments, role: Role) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(Some(error.code()), error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| could_not_start(format!("threads cannot be started: {error}")))?;
-    runtime.block_on(serve(arguments, role, &effective))
+    let served = runtime.block_on(serve(arguments, role, &effective));
+    // All parts have ended and the log is closed; what a library still waits for in a thread of its own is not waited for.
+    runtime.shutdown_timeout(LEFTOVERS);
+    served
 }
 
 fn could_not_start(what: String) -> Failure {

@@ -245,12 +245,17 @@ impl Member {
             let _ = list.add_partition_offset(self.owner.events.as_str(), number, offset);
         }
         self.committing = Some(now);
-        // In a thread that may wait: of a commit that is not waited for, librdkafka does not tell what came of it.
+        // In a thread that may wait: of a commit that is not waited for, librdkafka does not tell what came of it. Not in one of
+        // the runtime's: while the coordinator is away it waits without end, and the end of the runtime would wait for it.
         let consumer = self.consumer.clone();
-        self.owner.runtime.spawn_blocking(move || {
+        let commit = move || {
             let result = consumer.commit(&list, CommitMode::Sync);
             consumer.context().note(Event::Committed(result));
-        });
+        };
+        if let Err(error) = std::thread::Builder::new().name("kafka-proof".to_owned()).spawn(commit) {
+            tracing::error!(topic = %self.owner.events, %error, "no thread for a sign of life");
+            self.committing = None;
+        }
     }
 
     fn committed(&mut self, result: &KafkaResult<()>) {
