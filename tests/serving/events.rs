@@ -45,3 +45,25 @@ async fn a_start_that_takes_longer_than_a_delivery_may_costs_no_attempt() {
     let attempts = pelton.metric("pelton_delivery_attempts_total", &[]).await;
     assert_eq!(attempts as usize, EVENTS, "each with its first attempt");
 }
+
+/// A mistake in the traffic is the owner's to correct; the events have their time.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_wait_while_the_traffic_names_no_revision_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("ids");
+    let service = Service::new("sleeper").asleep().env("RECORD", record.to_str().unwrap());
+    let nowhere = serde_json::json!([{"revisionName": "sleeper-00009", "percent": 100}]);
+    let site = site(&resources(&service.clone().traffic(nowhere)));
+    let pelton = site.start().await;
+    let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/test"), ("ce-type", "t")];
+    let answer = http::request(pelton.ingress, Method::POST, "/default/b", &headers, "").await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    eventually("it waits", async || (pelton.backlog("t").await == Some(1)).then_some(())).await;
+    site.write("resources.yaml", &resources(&service).join("---\n"));
+    eventually("it is delivered", async || {
+        assert_eq!(pelton.ended("t", "kept").await, 0, "it has failed");
+        (pelton.ended("t", "delivered").await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(pelton.metric("pelton_delivery_attempts_total", &[]).await as usize, 1);
+}

@@ -13,9 +13,10 @@ use pelton_resources::{NamespacedName, Protocol};
 use tokio::time::Instant;
 
 use super::Refusal;
-use crate::limits::{SHOWN_HOST_CHARS, TRAFFIC_PARTS};
+use crate::limits::SHOWN_HOST_CHARS;
 use crate::queue::{Class, Queue};
 use crate::routes::address::{PathAddress, of_host, of_path};
+use crate::routes::pick;
 use crate::serving::Held;
 
 /// The header that names a tag (Knative Serving, tag header based routing).
@@ -105,6 +106,8 @@ pub struct ServiceEntry {
     pub tags: HashMap<Box<str>, Shares>,
     /// Why it takes no requests, if it takes none.
     pub not_ready: String,
+    /// Whether that is because its latest revision has failed: waiting for it is in vain.
+    pub has_failed: bool,
 }
 
 /// All Services. It is replaced as a whole.
@@ -151,7 +154,7 @@ impl Table {
         let header = request.headers().get(TAG_HEADER).and_then(|tag| tag.to_str().ok());
         let entry = self.services.get(&service).ok_or_else(|| Refusal::NoSuchService(service.to_string()))?;
         let shares = tag.as_deref().or(header).and_then(|tag| entry.tags.get(tag)).unwrap_or(&entry.traffic);
-        let backend = pick(shares, random)
+        let backend = one_of(shares, random)
             .ok_or_else(|| Refusal::NotReady { service, reason: entry.not_ready.clone() })?;
         Ok(Found { backend: backend.clone(), path })
     }
@@ -177,20 +180,12 @@ impl ServiceEntry {
     /// The revision that the traffic chooses.
     #[must_use]
     pub fn backend(&self, random: u32) -> Option<&Arc<Backend>> {
-        pick(&self.traffic, random)
+        one_of(&self.traffic, random)
     }
 }
 
-/// Over all of `random`, below [`TRAFFIC_PARTS`], each revision comes up exactly as often as its share says.
-fn pick(shares: &Shares, random: u32) -> Option<&Arc<Backend>> {
-    let mut percent = u8::try_from(random / (TRAFFIC_PARTS / 100)).unwrap_or(99);
-    for (share, backend) in shares {
-        if percent < *share {
-            return Some(backend);
-        }
-        percent -= share;
-    }
-    None
+fn one_of(shares: &Shares, random: u32) -> Option<&Arc<Backend>> {
+    pick(shares.iter().map(|(percent, backend)| (*percent, backend)), random)
 }
 
 impl fmt::Debug for Table {

@@ -18,4 +18,5 @@ mod tests;
 pub use resolve::Target;
 pub use rollout::{Rollout, Share};
 pub use route::Route;
+pub(crate) use route::pick;
 pub use table::Routes;

@@ -171,14 +171,14 @@ impl Route {
     /// comes up exactly as often as its part of the traffic says. `None`: no revision was ever ready.
     #[must_use]
     pub fn pick(&self, random: u32) -> Option<&str> {
-        pick(&self.shares, random)
+        pick(parts(&self.shares), random)
     }
 
     /// The revision for a request with `tag`; `random` as for [`Route::pick`], since a tag of the latest revision is rolled
     /// out as well. `None`: there is no such tag.
     #[must_use]
     pub fn tagged(&self, tag: &str, random: u32) -> Option<&str> {
-        pick(self.tags.get(tag)?, random)
+        pick(parts(self.tags.get(tag)?), random)
     }
 
     /// Whether the Service has this tag, in what is assigned.
@@ -221,12 +221,6 @@ impl Route {
         self.rollouts.values().filter_map(Rollout::next_at).min()
     }
 
-    /// Knative's condition `AllTrafficAssigned`.
-    #[must_use]
-    pub const fn all_traffic_assigned(&self) -> &Condition {
-        &self.condition
-    }
-
     /// Knative's condition `Ready` of a Route. As there, a rollout under way is not ready yet.
     #[must_use]
     pub fn condition(&self) -> Condition {
@@ -251,12 +245,18 @@ fn add(shares: &mut Vec<Share>, revision: &str, percent: u8) {
     }
 }
 
-fn pick(shares: &[Share], random: u32) -> Option<&str> {
+fn parts(shares: &[Share]) -> impl Iterator<Item = (u8, &str)> {
+    shares.iter().map(|share| (share.percent, share.revision.as_str()))
+}
+
+/// Chooses among what has a percentage each. Over all of `random`, below [`TRAFFIC_PARTS`], each comes up exactly as often as its
+/// percentage says.
+pub(crate) fn pick<T>(shares: impl IntoIterator<Item = (u8, T)>, random: u32) -> Option<T> {
     let mut point = random % TRAFFIC_PARTS;
-    for share in shares {
-        let parts = u32::from(share.percent) * (TRAFFIC_PARTS / 100);
+    for (percent, one) in shares {
+        let parts = u32::from(percent) * (TRAFFIC_PARTS / 100);
         if point < parts {
-            return Some(&share.revision);
+            return Some(one);
         }
         point -= parts;
     }

@@ -81,17 +81,14 @@ impl Handle {
                     // Another revision takes its place; and a line that is full gets shorter.
                     Err(NoPlace::Closed(Closed::Gone) | NoPlace::Full) => {}
                 }
-            } else if let Some(reason) =
-                entry.map(|entry| &entry.not_ready).filter(|reason| !reason.is_empty())
-            {
-                return Err(NoSlot::DoesNotStart {
-                    service: service.clone(),
-                    reason: reason.as_str().into(),
-                });
+            } else if let Some(failed) = entry.filter(|entry| entry.has_failed) {
+                let reason = failed.not_ready.as_str().into();
+                return Err(NoSlot::DoesNotStart { service: service.clone(), reason });
             } else if !self.snapshots.borrow().services.contains_key(service) {
                 return Err(NoSlot::NoSuchService(service.clone()));
             }
-            // It may be too new to be in the table. Serving may also stop; deliveries then stop as well.
+            // It may be too new to be in the table, or name a revision that is not there: its owner will correct that.
+            // Serving may also stop; deliveries then stop as well.
             let changed = tokio::time::timeout(crate::limits::RETRY_AFTER_BUSY, table.changed()).await;
             if matches!(changed, Ok(Err(_))) {
                 std::future::pending::<()>().await;

@@ -29,6 +29,7 @@ pub use live::Held;
 pub use state::OpenError;
 pub use view::{RevisionView, ServiceView};
 
+use crate::condition::Condition;
 use crate::decision::kpa::TICK;
 use crate::decision::sizing::Reachability;
 use crate::gateway::{Gateway, ServiceEntry, Shares, Table};
@@ -277,16 +278,21 @@ impl Serving {
                 .map(|(tag, shares)| (tag.as_str().into(), self.shares(name, shares)))
                 .collect(),
             not_ready: String::new(),
+            has_failed: false,
         };
         if entry.traffic.is_empty() {
             let latest = self.state.book.of(name).and_then(|own| own.latest_created());
-            match latest {
+            match (latest, route.condition()) {
                 // Its first replica is on its way: requests wait for it rather than fail.
-                Some(revision) if revision.state == RevisionState::Starting => {
+                (Some(revision), Condition::Unknown(_)) if revision.state == RevisionState::Starting => {
                     let share = [Share::new(&revision.name, 100)];
                     entry.traffic = self.shares(name, &share);
                 }
-                _ => entry.not_ready = view::why(route.condition().cause()),
+                (latest, condition) => {
+                    entry.not_ready = view::why(condition.cause());
+                    entry.has_failed =
+                        latest.is_some_and(|latest| matches!(latest.state, RevisionState::Failed(_)));
+                }
             }
         }
         entry
