@@ -157,15 +157,6 @@ impl Queue {
     pub fn loads(&self) -> Vec<Load<Arc<str>>> {
         self.0.lock().core.loads().collect()
     }
-
-    /// The replicas that take requests, in the order in which they may be taken away: the one that has least to do first, of
-    /// those that have the same the newest.
-    #[must_use]
-    pub fn idle_first(&self) -> Vec<Load<Arc<str>>> {
-        let mut loads: Vec<_> = self.loads().into_iter().filter(|load| load.is_taking).rev().collect();
-        loads.sort_by_key(|load| load.in_flight);
-        loads
-    }
 }
 
 impl fmt::Debug for Queue {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use pelton_resources::{NamespacedName, Service};
 
-use super::address::{self, Address};
 use super::route::Route;
 use crate::revisions::Book;
 
@@ -70,14 +69,5 @@ impl Routes {
     #[must_use]
     pub fn has_revision(&self, service: &NamespacedName, revision: &str) -> bool {
         self.get(service).is_some_and(|route| route.has_revision(revision))
-    }
-
-    /// What the `Host` of a request means, if anything.
-    #[must_use]
-    pub fn by_host(&self, host: &str) -> Option<Address> {
-        address::of_host(host, |service, tag| {
-            let route = self.get(service);
-            route.is_some_and(|route| tag.is_none_or(|tag| route.has_tag(tag)))
-        })
     }
 }

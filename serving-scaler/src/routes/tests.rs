@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pelton_resources::NamespacedName;
 
+use super::address::of_host;
 use super::status::{RevisionStatus, RouteStatus, ServiceStatus};
 use super::*;
 use crate::StateError;
@@ -264,8 +265,12 @@ fn hosts_are_looked_up_among_services_and_tags() {
     let mut world = World { services: services(&documents), ..World::default() };
     world.book.reconcile(&world.services, 0);
     world.reconcile();
-    let by_host =
-        |world: &World, host: &str| world.routes.by_host(host).map(|found| (found.service, found.tag));
+    let by_host = |world: &World, host: &str| {
+        let exists = |service: &NamespacedName, tag: Option<&str>| {
+            world.routes.get(service).is_some_and(|route| tag.is_none_or(|tag| route.has_tag(tag)))
+        };
+        of_host(host, exists).map(|found| (found.service, found.tag))
+    };
     assert_eq!(by_host(&world, "hello.default.localhost"), Some((name("hello"), None)));
     assert_eq!(by_host(&world, "new-bye.default.localhost"), None, "no revision has the tag yet");
     world.book.set_state(&name("bye"), "bye-00001", RevisionState::Ready);

@@ -282,21 +282,6 @@ fn nothing_of_others_runs_under_the_lock() {
 }
 
 #[test]
-fn the_idle_go_first_and_of_those_the_newest() {
-    let queue = queue(2, &["a", "b", "c", "d", "e"]);
-    let mut slots: Vec<_> = (0..7).map(|_| slot(&queue, Class::Request)).collect();
-    drop(slots.drain(..2));
-    let names = |queue: &Queue| -> Vec<(String, u32)> {
-        queue.idle_first().into_iter().map(|load| (load.replica.to_string(), load.in_flight)).collect()
-    };
-    let order =
-        [("e", 0), ("a", 0), ("d", 1), ("c", 2), ("b", 2)].map(|(name, load)| (name.to_owned(), load));
-    assert_eq!(names(&queue), order);
-    queue.replicas(&[Change::Draining(replica("e"))]);
-    assert_eq!(names(&queue), order[1..]);
-}
-
-#[test]
 fn waiting_costs_little_memory_and_a_free_place_none() {
     let queue = queue(2, &["a"]);
     let allocated = || queue.0.lock().core.allocated_bytes();
